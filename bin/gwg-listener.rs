@@ -1,0 +1,4 @@
+//! The executable of the listener; see `src/listener/`.
+fn main() -> std::process::ExitCode {
+    gwg::listener_main()
+}

@@ -1,0 +1,4 @@
+//! The executable of the worker; see `src/worker/`.
+fn main() -> std::process::ExitCode {
+    gwg::worker_main()
+}

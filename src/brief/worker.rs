@@ -1,0 +1,58 @@
+//! The worker's brief: one [`Head`], then its [`Key`]s, then its [`Repo`]s, a frame each.
+//!
+//! A key that several repositories share travels once.
+
+use super::Secret;
+use crate::ids::{DirectoryId, RepoId};
+use serde::{Deserialize, Serialize};
+
+/// What comes first: how many keys and repositories follow, and how to schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// How many [`Key`] frames follow.
+    pub keys: u32,
+    /// How many [`Repo`] frames follow those.
+    pub repos: u32,
+    /// How updates are scheduled.
+    pub schedule: Schedule,
+}
+
+/// How updates are scheduled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Updates that may run at once (`threads`).
+    pub threads: u16,
+    /// Tries before a repository is tried only slowly (`retry_count`).
+    pub retry_count: u32,
+    /// Milliseconds before the first retry (`retry_delay`); it doubles to 60 s.
+    pub retry_delay_ms: u64,
+    /// Seconds between slow reconciles; 0 for none (`reconcile`).
+    pub reconcile_s: u64,
+}
+
+/// An ssh key. Its place in the brief is its [`KeyIndex`].
+#[derive(Serialize, Deserialize)]
+pub struct Key {
+    /// The key file's content.
+    pub pem: Secret,
+    /// Its passphrase.
+    pub passphrase: Option<Secret>,
+}
+
+/// Which of the brief's keys, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyIndex(pub u32);
+
+/// One repository.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Repo {
+    /// Its name at every border.
+    pub id: RepoId,
+    /// Its name in the state.
+    pub directory: DirectoryId,
+    /// The key for its remote; none for a public repository.
+    pub key: Option<KeyIndex>,
+    /// Whether it is due as soon as the worker starts. Not so where the work tree is missing and
+    /// `initialise` is off: then the first push clones it.
+    pub reconcile: bool,
+}

@@ -1,0 +1,4 @@
+//! To come.
+pub fn main() -> std::process::ExitCode {
+    std::process::ExitCode::FAILURE
+}

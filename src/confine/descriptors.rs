@@ -1,0 +1,91 @@
+//! Descriptors with fixed numbers, and descriptors that travel over sockets. Every process.
+//!
+//! | number | listener | worker | updater |
+//! |---|---|---|---|
+//! | 0 | /dev/null | /dev/null | /dev/null |
+//! | 1, 2 | the log pipe | the log pipe | the log pipe |
+//! | 3 [`SUPERVISOR`] | link to the supervisor | link to the supervisor | its brief comes here |
+//! | 4 [`PEER`] | link to the worker | link to the listener | link to the worker |
+//! | 5 [`BRIEF`] | its brief | its brief | – |
+//! | 6 [`OWN`] | the listening socket | the state file | – |
+//!
+//! All others are closed at exec.
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// The link to the supervisor.
+pub const SUPERVISOR: RawFd = 3;
+/// The link to the neighbour.
+pub const PEER: RawFd = 4;
+/// The sealed memory file that holds the brief.
+pub const BRIEF: RawFd = 5;
+/// What only this child has.
+pub const OWN: RawFd = 6;
+/// The first number that no child is given.
+pub const FIRST_FREE: RawFd = 7;
+
+/// Takes an inherited descriptor over. Each number can be taken once.
+///
+/// # Errors
+/// `EBADF` where it is not open: the process was not started by the supervisor.
+pub fn take(number: RawFd) -> nix::Result<OwnedFd> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    if !(SUPERVISOR..FIRST_FREE).contains(&number) {
+        return Err(Errno::EBADF);
+    }
+    let bit = 1 << number;
+    if TAKEN.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: F_GETFD reads a flag of the descriptor table and touches no memory of ours.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    // SAFETY: the descriptor is open (checked above) and came through exec, so no Rust object in
+    // this process owns it; TAKEN makes sure that only one ever will.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    nix::fcntl::fcntl(&descriptor, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    Ok(descriptor)
+}
+
+/// Sends bytes and one descriptor that belongs to the first of them.
+pub fn send_with(socket: impl AsFd, bytes: &[u8], descriptor: &OwnedFd) -> nix::Result<usize> {
+    let numbers = [descriptor.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(bytes)], &rights, MsgFlags::MSG_NOSIGNAL, None)
+}
+
+/// Receives bytes, and descriptors where some came with them.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8], into: &mut impl Extend<OwnedFd>) -> nix::Result<usize> {
+    let mut space = cmsg_space!([RawFd; 4]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let bytes = message.bytes;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            // SAFETY: the kernel has just made these descriptors for this process, and nothing
+            // else has seen their numbers.
+            into.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+        }
+    }
+    Ok(bytes)
+}
+
+/// Fills the numbers below [`FIRST_FREE`], so that nothing of the supervisor's own ever stands where
+/// a child's descriptor goes: std's pipe for exec errors would be overwritten there.
+///
+/// # Errors
+/// Those of opening /dev/null.
+#[cfg(feature = "supervisor")]
+pub fn reserve() -> std::io::Result<()> {
+    loop {
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        if null.as_raw_fd() >= FIRST_FREE {
+            return Ok(());
+        }
+        std::mem::forget(null);
+    }
+}

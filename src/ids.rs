@@ -1,0 +1,213 @@
+//! Small checked types that cross the borders between processes.
+//!
+//! Used in every process; holds nothing. Fields are private and constructors check, so a value of
+//! one of these types is always well formed, whoever sent it. Upwards (from the less to the more
+//! trusted process) only these, bounded numbers and digests travel.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Names one configured repository. Given out by the supervisor and never used twice in its life,
+/// so that a job for a repository that is gone can be told from one for its successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RepoId(u32);
+
+impl RepoId {
+    /// Any number is well formed; whether the repository exists is for the receiver's brief to say.
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for RepoId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Numbers the orders of one worker: each starts one update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OrderId(u64);
+
+impl OrderId {
+    /// The order before the first.
+    pub const ZERO: Self = Self(0);
+
+    /// The next order.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+/// Numbers the jobs of one listener, upwards; an answer names the job that it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobNumber(u64);
+
+impl JobNumber {
+    /// The job before the first.
+    pub const ZERO: Self = Self(0);
+
+    /// The next job.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+/// The name of a commit or of an annotated tag: 20 bytes (SHA-1 object format).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CommitId([u8; 20]);
+
+impl CommitId {
+    /// The bytes as git's object database has them.
+    pub const fn from_bytes(bytes: [u8; 20]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads 40 hexadecimal digits. `None` for anything else, and for the all-zero id, by which
+    /// forges say "no commit".
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let bytes = decode_hex::<20>(text.as_bytes())?;
+        (bytes != [0; 20]).then_some(Self(bytes))
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+
+    /// The first ten digits, for people.
+    pub fn short(&self) -> String {
+        let mut text = self.to_string();
+        text.truncate(10);
+        text
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The forge's name for a delivery, a UUID at every forge that has one. It is not signed: it is for
+/// the log and decides nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DeliveryId([u8; 16]);
+
+impl DeliveryId {
+    /// Reads a UUID (RFC 9562) in its 36-character form. `None` for anything else.
+    pub fn from_uuid(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 36 {
+            return None;
+        }
+        let mut digits = [0; 32];
+        let mut at = 0;
+        for (place, byte) in bytes.iter().enumerate() {
+            let dash = matches!(place, 8 | 13 | 18 | 23);
+            if dash != (*byte == b'-') {
+                return None;
+            }
+            if !dash {
+                *digits.get_mut(at)? = *byte;
+                at += 1;
+            }
+        }
+        decode_hex::<16>(&digits).map(Self)
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, byte) in self.0.iter().enumerate() {
+            if matches!(place, 4 | 6 | 8 | 10) {
+                write!(f, "-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Names a work tree across restarts: the SHA-256 of its canonical directory, so that the worker
+/// keeps a state for each tree without ever being told a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DirectoryId([u8; 32]);
+
+impl DirectoryId {
+    /// A digest that the supervisor made.
+    pub const fn from_digest(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// The digest.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Decodes exactly `N` bytes of hexadecimal, either case.
+pub fn decode_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    if text.len() != N * 2 {
+        return None;
+    }
+    let mut out = [0; N];
+    for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
+        let [high, low] = pair else { return None };
+        *byte = nibble(*high)? << 4 | nibble(*low)?;
+    }
+    Some(out)
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_id_is_forty_digits_and_not_zero() {
+        let text = "0123456789abcdefABCDEF0123456789abcdef01";
+        assert_eq!(CommitId::from_hex(text).map(|c| c.to_string()), Some(text.to_lowercase()));
+        assert_eq!(CommitId::from_hex(&"0".repeat(40)), None);
+        for bad in ["", "abc", &"g".repeat(40), &"a".repeat(39), &"a".repeat(64)] {
+            assert_eq!(CommitId::from_hex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_id_is_a_uuid() {
+        let text = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
+        assert_eq!(DeliveryId::from_uuid(text).map(|d| d.to_string()), Some(text.into()));
+        for bad in ["", "72d3162ecc7811e381ab4c9367dc0958", "72d3162e-cc78-11e3-81ab-4c9367dc095\n", "é2d3162e-cc78-11e3-81ab-4c9367dc095"]
+        {
+            assert_eq!(DeliveryId::from_uuid(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! gwg, the git webhook gateway: several processes, each with the least that it needs.
+//!
+//! This file is the map. A folder is a room; a process room exports one `main` and nothing else.
+//! `tests/rooms.rs` reads the sources and holds them against this table.
+//!
+//! | room | runs in | is for | may name |
+//! |---|---|---|---|
+//! | [`ids`] | every process | small checked types that cross borders | – |
+//! | [`brief`] | every process | what each child is told about its job | ids |
+//! | [`wire`] | every process | the border: framing and one enum for each direction; pure | ids, brief, audit |
+//! | [`link`] | supervisor, listener, worker | typed ends of a socketpair, for tokio | wire, confine |
+//! | [`confine`] | every process | privileges given before exec and dropped after it; descriptors | – |
+//! | [`audit`] | every process | what happened, as types | ids |
+//! | `config` | supervisor | file → checked configuration → briefs | ids, brief |
+//! | `supervisor` | supervisor | starts, restarts and ends processes; writes the log | config, brief, wire, link, confine, audit, ids |
+//! | `cli` | supervisor's executable | the operator's commands | config, wire, supervisor, ids |
+//! | `listener` | gwg-listener | HTTP and signatures | brief, wire, link, confine, audit, ids |
+//! | `worker` | gwg-worker | what is due, keys, state | brief, wire, link, confine, audit, ids |
+//! | `updater` | gwg-updater | one fetch, one reset, one trigger | brief, wire, confine, ids |
+
+pub mod audit;
+pub mod brief;
+pub mod confine;
+pub mod ids;
+pub mod wire;
+
+#[cfg(any(feature = "supervisor", feature = "listener", feature = "worker"))]
+pub mod link;
+
+#[cfg(feature = "supervisor")]
+mod cli;
+#[cfg(feature = "supervisor")]
+pub mod config;
+#[cfg(feature = "listener")]
+mod listener;
+#[cfg(feature = "supervisor")]
+mod supervisor;
+#[cfg(feature = "updater")]
+mod updater;
+#[cfg(feature = "worker")]
+mod worker;
+
+#[cfg(feature = "supervisor")]
+pub use cli::main as gwg_main;
+#[cfg(feature = "listener")]
+pub use listener::main as listener_main;
+#[cfg(feature = "updater")]
+pub use updater::main as updater_main;
+#[cfg(feature = "worker")]
+pub use worker::main as worker_main;

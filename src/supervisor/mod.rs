@@ -1,0 +1,1 @@
+//! Supervisor (to come).

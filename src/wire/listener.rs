@@ -1,0 +1,34 @@
+//! supervisor → listener and back.
+
+use super::Message;
+use crate::audit::DeliveryEvent;
+use serde::{Deserialize, Serialize};
+
+/// What the supervisor says to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToListener {
+    /// A worker has started. A descriptor comes with this message: the listener's end of the job
+    /// link. What the worker before it did not acknowledge is sent again.
+    Worker,
+    /// Accept nothing more, answer what was asked, end.
+    Drain,
+}
+
+impl Message for ToListener {
+    const MAX: usize = 16;
+}
+
+/// What a listener says to the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromListener {
+    /// It serves from now on. Said once.
+    Ready,
+    /// A request was answered.
+    Delivery(DeliveryEvent),
+    /// This many events were lost because the supervisor did not keep up.
+    Lost(u64),
+}
+
+impl Message for FromListener {
+    const MAX: usize = 256;
+}

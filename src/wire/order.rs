@@ -1,0 +1,79 @@
+//! supervisor → updater (its brief), worker → updater (the order), updater → worker (the report).
+
+use super::Message;
+use crate::audit::Failure;
+use crate::brief::{listener, updater, worker};
+use crate::ids::CommitId;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of the longest brief: known hosts and certificates are files of an administrator.
+pub const BRIEF_MAX: usize = 4 << 20;
+
+impl Message for updater::Brief {
+    const MAX: usize = BRIEF_MAX;
+}
+impl Message for listener::Head {
+    const MAX: usize = 256;
+}
+impl Message for listener::Repo {
+    const MAX: usize = BRIEF_MAX;
+}
+impl Message for worker::Head {
+    const MAX: usize = 256;
+}
+impl Message for worker::Key {
+    const MAX: usize = BRIEF_MAX;
+}
+impl Message for worker::Repo {
+    const MAX: usize = 256;
+}
+
+/// Starts an update. The supervisor has said where; this says with what.
+#[derive(Serialize, Deserialize)]
+pub struct Order {
+    /// The remote's key, for this one repository.
+    pub key: Option<worker::Key>,
+    /// Whether the worker knows this work tree: it has been deployed to before.
+    pub known: bool,
+    /// The commit for which the trigger was last touched.
+    pub triggered: Option<CommitId>,
+    /// The commit that the forge announced.
+    pub announced: Option<CommitId>,
+}
+
+impl Message for Order {
+    const MAX: usize = BRIEF_MAX;
+}
+
+/// Ends an update: said once, last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The commit that the work tree was at before, where it was at one.
+    pub old: Option<CommitId>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Bytes received from the remote.
+    pub bytes: u64,
+}
+
+impl Message for Report {
+    const MAX: usize = 128;
+}
+
+/// What came of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The work tree is at `new`, and the trigger (where there is one) has been touched for it.
+    Current {
+        /// The commit that is deployed now.
+        new: CommitId,
+        /// History was rewritten: `old` is no ancestor of `new`.
+        forced: bool,
+        /// The trigger was touched by this update.
+        triggered: bool,
+        /// The announced commit is `new` or an ancestor of it, or none was announced.
+        announced_seen: bool,
+    },
+    /// Nothing was deployed, or not all of it. The details stand in the log.
+    Failed(Failure),
+}

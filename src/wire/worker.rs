@@ -1,0 +1,67 @@
+//! supervisor → worker and back.
+
+use super::Message;
+use crate::audit::UpdateEvent;
+use crate::ids::{OrderId, RepoId};
+use serde::{Deserialize, Serialize};
+
+/// What the supervisor says to the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// A listener has started. A descriptor comes with this message: the worker's end of the job link.
+    Listener,
+    /// A listener died: what it had heard and not yet told may be lost, so compare everything.
+    Reconcile,
+    /// The order's updater has started. A descriptor comes with this message: the worker's end of
+    /// the order link.
+    Updater(OrderId),
+    /// The order's updater has ended, or could not be started. Every order ends with this.
+    Ended(OrderId, Ended),
+    /// Start nothing more, tell what ends, and end when nothing runs.
+    Stop,
+}
+
+impl Message for ToWorker {
+    const MAX: usize = 64;
+}
+
+/// How an updater ended, as the supervisor saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ended {
+    /// It ended by itself.
+    Exited,
+    /// A signal ended it: a crash.
+    Killed,
+    /// The supervisor ended it at its deadline.
+    Deadline,
+    /// It could not be started.
+    NotStarted,
+}
+
+/// What the worker says to the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// It takes jobs from now on. Said once.
+    Ready,
+    /// Please start an updater for this repository. Orders are numbered upwards.
+    Order(OrderId, RepoId),
+    /// What became of an update.
+    Update(UpdateEvent),
+    /// The listener's or an updater's message was malformed, or out of turn.
+    Violation(Culprit),
+    /// The state file can't be used; it must be set aside.
+    StateUnusable,
+}
+
+impl Message for FromWorker {
+    const MAX: usize = 512;
+}
+
+/// Who broke the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Culprit {
+    /// The listener at the other end of the job link.
+    Listener,
+    /// The updater of this order.
+    Updater(OrderId),
+}
