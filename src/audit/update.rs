@@ -82,7 +82,7 @@ pub struct Failure {
 }
 
 /// The steps of an update, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Step {
     /// Starting the process and reading brief and order.
     Start,

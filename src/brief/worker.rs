@@ -56,3 +56,10 @@ pub struct Repo {
     /// `initialise` is off: then the first push clones it.
     pub reconcile: bool,
 }
+
+impl Key {
+    /// A copy, to hand to the one updater that needs it.
+    pub fn copy(&self) -> Self {
+        Self { pem: self.pem.copy(), passphrase: self.passphrase.as_ref().map(Secret::copy) }
+    }
+}

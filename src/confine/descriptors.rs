@@ -51,6 +51,29 @@ pub fn take(number: RawFd) -> nix::Result<OwnedFd> {
     Ok(descriptor)
 }
 
+/// The child's brief, read from its beginning. Several generations of a child share one sealed
+/// memory file, and with it the file's offset; so this reader keeps an offset of its own.
+pub struct Brief {
+    file: std::fs::File,
+    offset: u64,
+}
+
+/// Takes the brief's descriptor over; it is closed when the reader is dropped.
+///
+/// # Errors
+/// As [`take`].
+pub fn take_brief() -> nix::Result<Brief> {
+    Ok(Brief { file: take(BRIEF)?.into(), offset: 0 })
+}
+
+impl std::io::Read for Brief {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = std::os::unix::fs::FileExt::read_at(&self.file, buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
 /// Sends bytes and one descriptor that belongs to the first of them.
 pub fn send_with(socket: impl AsFd, bytes: &[u8], descriptor: &OwnedFd) -> nix::Result<usize> {
     let numbers = [descriptor.as_raw_fd()];

@@ -140,7 +140,7 @@ impl<R: Message> Receiver<R> {
     /// What the peer sent is no message, or the socket failed. The link is of no use after it.
     pub async fn recv(&mut self) -> Result<Option<R>, LinkError> {
         loop {
-            if let Some(message) = self.decoder.next()? {
+            if let Some(message) = self.decoder.take()? {
                 return Ok(Some(message));
             }
             self.stream.readable().await?;
@@ -163,7 +163,7 @@ impl<R: Message> Receiver<R> {
     /// # Errors
     /// As [`Receiver::recv`].
     pub fn recv_ready(&mut self) -> Result<Option<R>, LinkError> {
-        Ok(self.decoder.next()?)
+        Ok(self.decoder.take()?)
     }
 
     /// The descriptor that came with the message just received. Messages and descriptors keep

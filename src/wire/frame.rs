@@ -73,7 +73,7 @@ impl<M: Message> Default for Decoder<M> {
 
 impl<M: Message> Decoder<M> {
     /// The next whole message, or `None` until more bytes came.
-    pub fn next(&mut self) -> Result<Option<M>, WireError> {
+    pub fn take(&mut self) -> Result<Option<M>, WireError> {
         let waiting = self.buffer.get(self.start..).unwrap_or_default();
         let Some((header, rest)) = waiting.split_first_chunk::<HEADER>() else { return Ok(None) };
         let length = announced_length::<M>(*header)?;
@@ -171,7 +171,7 @@ mod tests {
             let mut got = Vec::new();
             for chunk in bytes.chunks(piece) {
                 decoder.push(chunk);
-                while let Some(message) = decoder.next().unwrap() {
+                while let Some(message) = decoder.take().unwrap() {
                     got.push(message);
                 }
             }
@@ -184,7 +184,7 @@ mod tests {
     fn a_length_above_the_bound_is_refused_before_its_bytes_come() {
         let mut decoder = Decoder::<Sample>::default();
         decoder.push(&65u32.to_le_bytes());
-        assert_eq!(decoder.next(), Err(WireError::TooLong(65)));
+        assert_eq!(decoder.take(), Err(WireError::TooLong(65)));
         let mut out = Vec::new();
         assert_eq!(encode(&Sample::Text("x".repeat(64)), &mut out), Err(WireError::TooLong(66)));
         assert!(out.is_empty());
@@ -200,7 +200,7 @@ mod tests {
         for bytes in [long.as_slice(), &[1, 0, 0, 0, 9], &[0, 0, 0, 0], &hostile] {
             let mut decoder = Decoder::<Sample>::default();
             decoder.push(bytes);
-            assert_eq!(decoder.next(), Err(WireError::Malformed), "{bytes:?}");
+            assert_eq!(decoder.take(), Err(WireError::Malformed), "{bytes:?}");
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
             bytes[0] %= 21;
             let mut decoder = Decoder::<Sample>::default();
             decoder.push(&bytes);
-            while let Ok(Some(_)) = decoder.next() {}
+            while let Ok(Some(_)) = decoder.take() {}
         }
     }
 }

@@ -1,7 +1,8 @@
-//! supervisor → updater (its brief), worker → updater (the order), updater → worker (the report).
+//! supervisor → updater (its brief), worker → updater (the order), updater → worker (its steps
+//! and the report).
 
 use super::Message;
-use crate::audit::Failure;
+use crate::audit::{Failure, Step};
 use crate::brief::{listener, updater, worker};
 use crate::ids::CommitId;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,28 @@ impl Message for Order {
     const MAX: usize = BRIEF_MAX;
 }
 
-/// Ends an update: said once, last.
+/// What an updater says to the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromUpdater {
+    /// It begins a step; steps come in their order, each at most once.
+    Step(Step),
+    /// It has ended its work: said once, last.
+    Report(Report),
+}
+
+impl Message for FromUpdater {
+    const MAX: usize = 128;
+}
+
+/// What an updater says to the supervisor: nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Silence {}
+
+impl Message for Silence {
+    const MAX: usize = 0;
+}
+
+/// How an update ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The commit that the work tree was at before, where it was at one.
@@ -54,10 +76,6 @@ pub struct Report {
     pub outcome: Outcome,
     /// Bytes received from the remote.
     pub bytes: u64,
-}
-
-impl Message for Report {
-    const MAX: usize = 128;
 }
 
 /// What came of an update.

@@ -1,0 +1,215 @@
+//! Orders and their ends: which updater runs for which repository, and what it reported. Runs in
+//! the worker; distrusts every updater.
+//!
+//! An order ends when both have come: the supervisor's word that the process has ended, and the end
+//! of the updater's link. Until then its slot counts as taken, whatever an updater says.
+
+use super::due::{Due, Mark, Went};
+use super::state::State;
+use crate::audit::{Failure, Reason, Step, UpdateEvent, UpdateResult};
+use crate::brief::worker::{Key, Repo};
+use crate::ids::{OrderId, RepoId};
+use crate::link::{self, Receiver};
+use crate::wire::order::{FromUpdater, Order, Outcome, Report};
+use crate::wire::worker::Ended;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// What an updater's link gave, when it ended.
+pub struct Told {
+    pub order: OrderId,
+    /// The last step that it began.
+    pub step: Step,
+    /// `Err`: a message that no honest updater sends.
+    pub report: Result<Option<Report>, Offence>,
+}
+
+/// The updater broke the rules of the border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offence;
+
+/// One order that has not ended.
+struct Running {
+    repo: RepoId,
+    mark: Mark,
+    since: Instant,
+    linked: bool,
+    ended: Option<Ended>,
+    told: Option<Told>,
+}
+
+/// All orders that have not ended.
+pub struct Dispatch {
+    last: OrderId,
+    running: BTreeMap<OrderId, Running>,
+    told: mpsc::UnboundedSender<Told>,
+}
+
+impl Dispatch {
+    /// Nothing runs yet. What updaters tell comes through `told`.
+    pub fn new(told: mpsc::UnboundedSender<Told>) -> Self {
+        Self { last: OrderId::ZERO, running: BTreeMap::new(), told }
+    }
+
+    /// Numbers a new order.
+    pub fn order(&mut self, repo: RepoId, mark: Mark, now: Instant) -> OrderId {
+        self.last = self.last.next();
+        let running = Running { repo, mark, since: now, linked: false, ended: None, told: None };
+        self.running.insert(self.last, running);
+        self.last
+    }
+
+    /// The supervisor has started the order's updater: hands it the key and listens to it.
+    ///
+    /// # Errors
+    /// Those of registering the socket.
+    pub fn link(
+        &mut self,
+        order: OrderId,
+        socket: OwnedFd,
+        repos: &BTreeMap<RepoId, Repo>,
+        keys: &[Key],
+        state: &State,
+    ) -> std::io::Result<()> {
+        let Some(running) = self.running.get_mut(&order) else { return Ok(()) };
+        let Some(repo) = repos.get(&running.repo) else { return Ok(()) };
+        let (sender, receiver) = link::open::<Order, FromUpdater>(socket)?;
+        let known = state.knows(repo.directory);
+        let triggered = state.tree(repo.directory).triggered;
+        let key = repo.key.and_then(|index| keys.get(index.0 as usize)).map(Key::copy);
+        // Not taken: the updater is gone already; its end says so.
+        let _ = sender.send(&Order { key, known, triggered, announced: running.mark.announced });
+        running.linked = true;
+        let told = self.told.clone();
+        tokio::spawn(async move {
+            let (step, report) = listen(receiver).await;
+            drop(sender);
+            let _ = told.send(Told { order, step, report });
+        });
+        Ok(())
+    }
+
+    /// The supervisor says that the order's process has ended.
+    pub fn ended(&mut self, order: OrderId, how: Ended) {
+        if let Some(running) = self.running.get_mut(&order) {
+            running.ended = Some(how);
+        }
+    }
+
+    /// An updater's link has ended.
+    pub fn told(&mut self, told: Told) {
+        if let Some(running) = self.running.get_mut(&told.order) {
+            running.told = Some(told);
+        }
+    }
+
+    /// Closes an order whose end is whole: state, scheduler, and the event to tell.
+    pub fn close(&mut self, order: OrderId, closing: Closing<'_>) -> Option<UpdateEvent> {
+        let running = self.running.get(&order)?;
+        let how = running.ended?;
+        if running.linked && running.told.is_none() {
+            return None;
+        }
+        let running = self.running.remove(&order)?;
+        let outcome = running.outcome(how);
+        Some(closing.close(&running, outcome))
+    }
+
+    /// Whether nothing runs.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+}
+
+/// What closing an order touches.
+pub struct Closing<'a> {
+    pub due: &'a mut Due,
+    pub state: &'a mut State,
+    pub repos: &'a BTreeMap<RepoId, Repo>,
+    pub now: Instant,
+    /// Spreads retries.
+    pub chance: u32,
+}
+
+impl Closing<'_> {
+    fn close(self, running: &Running, outcome: Result<(Report, Current), Failure>) -> UpdateEvent {
+        let ms = millis(self.now - running.since);
+        let event = |result| UpdateEvent { repo: running.repo, cause: running.mark.cause, delivery: running.mark.delivery, result };
+        let (report, current) = match outcome {
+            Ok(well) => well,
+            Err(failure) => {
+                let retry = self.due.end(running.repo, Went::Badly, self.now, self.chance);
+                let (attempt, next_ms) = retry.map_or((1, 0), |retry| (retry.attempt, millis(retry.wait)));
+                return event(UpdateResult::Failed { failure, attempt, next_ms, ms });
+            }
+        };
+        if let Some(repo) = self.repos.get(&running.repo)
+            && let Err(error) = self.state.deployed(repo.directory, current.new)
+        {
+            eprintln!("the state could not be written ({error}); after a restart a trigger may be touched twice");
+        }
+        let Current { new, forced, triggered, seen } = current;
+        let went = if seen { Went::Well } else { Went::NotSeen };
+        match (self.due.end(running.repo, went, self.now, self.chance), running.mark.announced) {
+            (Some(retry), Some(announced)) => {
+                event(UpdateResult::AnnouncedNotSeen { announced, new, attempt: retry.attempt, next_ms: millis(retry.wait) })
+            }
+            _ => event(UpdateResult::Current { old: report.old, new, forced, triggered, bytes: report.bytes, ms }),
+        }
+    }
+}
+
+/// The good half of an [`Outcome`].
+struct Current {
+    new: crate::ids::CommitId,
+    forced: bool,
+    triggered: bool,
+    seen: bool,
+}
+
+impl Running {
+    fn outcome(&self, how: Ended) -> Result<(Report, Current), Failure> {
+        let (step, report) = match &self.told {
+            Some(Told { step, report: Ok(Some(report)), .. }) => (*step, *report),
+            Some(Told { step, .. }) => return Err(Failure { step: *step, reason: reason_of(how) }),
+            None => return Err(Failure { step: Step::Start, reason: reason_of(how) }),
+        };
+        match report.outcome {
+            // Told, and then ended by force: what it told may not have happened.
+            Outcome::Current { .. } if how != Ended::Exited => Err(Failure { step, reason: reason_of(how) }),
+            Outcome::Current { new, forced, triggered, announced_seen } => {
+                Ok((report, Current { new, forced, triggered, seen: announced_seen }))
+            }
+            Outcome::Failed(failure) => Err(failure),
+        }
+    }
+}
+
+fn reason_of(how: Ended) -> Reason {
+    match how {
+        Ended::Exited | Ended::Killed => Reason::Crashed,
+        Ended::Deadline => Reason::Deadline,
+        Ended::NotStarted => Reason::NotStarted,
+    }
+}
+
+/// Steps in their order, then one report, then the end.
+async fn listen(mut receiver: Receiver<FromUpdater>) -> (Step, Result<Option<Report>, Offence>) {
+    let mut step = Step::Start;
+    let mut report = None;
+    loop {
+        match receiver.recv().await {
+            Ok(None) => return (step, Ok(report)),
+            Ok(Some(FromUpdater::Step(next))) if next > step && report.is_none() => step = next,
+            Ok(Some(FromUpdater::Report(last))) if report.is_none() => report = Some(last),
+            Ok(Some(_)) | Err(link::LinkError::Wire(_)) => return (step, Err(Offence)),
+            Err(link::LinkError::Io(_)) => return (step, Ok(report)),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

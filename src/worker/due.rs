@@ -1,0 +1,353 @@
+//! Which repositories are due, and when: the worker's scheduler. Pure: time and chance come as
+//! arguments.
+//!
+//! A repository has at most one mark, and at most one update that runs, so the state can't
+//! overflow, and duplicates, replays and herds are harmless. Deliveries go before reconciles.
+//! Nothing but success takes a mark away.
+
+use crate::audit::Cause;
+use crate::brief::worker::Schedule;
+use crate::ids::{CommitId, DeliveryId, RepoId};
+use crate::wire::job::Verdict;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// The longest wait between the tries that `retry_count` counts.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The wait after those.
+const SLOW: Duration = Duration::from_secs(600);
+
+/// Why a repository is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Delivery, reconcile, or retry of either.
+    pub cause: Cause,
+    /// The newest commit that a forge announced.
+    pub announced: Option<CommitId>,
+    /// The newest delivery.
+    pub delivery: Option<DeliveryId>,
+}
+
+impl Mark {
+    /// What a reconcile sets.
+    pub const RECONCILE: Self = Self { cause: Cause::Reconcile, announced: None, delivery: None };
+
+    fn is_urgent(&self) -> bool {
+        self.cause == Cause::Delivery || self.delivery.is_some()
+    }
+}
+
+/// How an update went, as far as the scheduler needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Went {
+    /// The work tree is current.
+    Well,
+    /// Try again.
+    Badly,
+    /// The tip is deployed and does not contain the announced commit: try again.
+    NotSeen,
+}
+
+/// When a failed update is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// How many tries have failed.
+    pub attempt: u32,
+    /// How long until the next.
+    pub wait: Duration,
+}
+
+#[derive(Default)]
+struct Slot {
+    mark: Option<Mark>,
+    running: Option<Mark>,
+    /// Tries that failed since the last success or delivery.
+    failed: u32,
+    /// No try before this.
+    not_before: Option<Instant>,
+}
+
+/// All repositories of one brief.
+pub struct Due {
+    schedule: Schedule,
+    slots: BTreeMap<RepoId, Slot>,
+    urgent: VecDeque<RepoId>,
+    calm: VecDeque<RepoId>,
+    waiting: BTreeSet<(Instant, RepoId)>,
+    running: usize,
+}
+
+impl Due {
+    /// Nothing is due yet.
+    pub fn new(schedule: Schedule, repos: impl IntoIterator<Item = RepoId>) -> Self {
+        let slots = repos.into_iter().map(|id| (id, Slot::default())).collect();
+        Self { schedule, slots, urgent: VecDeque::new(), calm: VecDeque::new(), waiting: BTreeSet::new(), running: 0 }
+    }
+
+    /// Sets a repository's mark. [`Verdict::Gone`] where there is no such repository.
+    pub fn mark(&mut self, repo: RepoId, mark: Mark, now: Instant) -> Verdict {
+        let Some(slot) = self.slots.get_mut(&repo) else { return Verdict::Gone };
+        let had_mark = slot.mark.is_some();
+        let was_urgent = slot.mark.is_some_and(|old| old.is_urgent());
+        slot.mark = Some(merge(slot.mark, mark));
+        if mark.is_urgent() {
+            // A new push is served soon, also when its repository waits for a late retry; yet not
+            // sooner than the first retry would be, so that a herd can't hammer a broken remote.
+            let failed = std::mem::take(&mut slot.failed);
+            if let Some(until) = slot.not_before {
+                let soon = now + self.schedule.retry_delay();
+                if failed > 0 && soon < until {
+                    slot.not_before = Some(soon);
+                    if self.waiting.remove(&(until, repo)) {
+                        self.waiting.insert((soon, repo));
+                    }
+                }
+            }
+        }
+        let raise = mark.is_urgent() && !was_urgent;
+        if slot.running.is_none() && (!had_mark || raise) && slot.not_before.is_none() {
+            self.queue(repo);
+        }
+        if had_mark { Verdict::Coalesced } else { Verdict::Marked }
+    }
+
+    /// Marks every repository for comparison with its remote.
+    pub fn mark_all(&mut self, now: Instant) {
+        let repos: Vec<RepoId> = self.slots.keys().copied().collect();
+        for repo in repos {
+            self.mark(repo, Mark::RECONCILE, now);
+        }
+    }
+
+    /// The repository whose update starts now, if any may.
+    pub fn start(&mut self, now: Instant) -> Option<(RepoId, Mark)> {
+        self.release(now);
+        if self.running >= usize::from(self.schedule.threads) {
+            return None;
+        }
+        while let Some(repo) = self.urgent.pop_front().or_else(|| self.calm.pop_front()) {
+            let Some(slot) = self.slots.get_mut(&repo) else { continue };
+            // A repository raised from calm to urgent stands in both queues; the first one serves it.
+            if slot.running.is_some() || slot.not_before.is_some() {
+                continue;
+            }
+            if let Some(mark) = slot.mark.take() {
+                slot.running = Some(mark);
+                self.running += 1;
+                return Some((repo, mark));
+            }
+        }
+        None
+    }
+
+    /// Ends an update. Answers when it is tried again, where it did not go well.
+    /// `chance` spreads retries: any number.
+    pub fn end(&mut self, repo: RepoId, went: Went, now: Instant, chance: u32) -> Option<Retry> {
+        let slot = self.slots.get_mut(&repo)?;
+        let served = slot.running.take()?;
+        self.running -= 1;
+        if went == Went::Well {
+            slot.failed = 0;
+            if slot.mark.is_some() {
+                self.queue(repo);
+            }
+            return None;
+        }
+        let newer = slot.mark.filter(Mark::is_urgent);
+        slot.failed = if newer.is_some() { 1 } else { slot.failed.saturating_add(1) };
+        let mut again = merge(Some(Mark { cause: Cause::Retry, ..served }), slot.mark.unwrap_or(Mark { cause: Cause::Retry, ..served }));
+        let spent = slot.failed >= self.schedule.retry_count;
+        if went == Went::NotSeen && spent && newer.is_none() {
+            // The announced commit may have been overwritten by a later push, so it is not waited
+            // for for ever; the repository itself stays due.
+            again.announced = None;
+        }
+        slot.mark = Some(again);
+        let retry = Retry { attempt: slot.failed, wait: backoff(&self.schedule, slot.failed, chance) };
+        let until = now + retry.wait;
+        slot.not_before = Some(until);
+        self.waiting.insert((until, repo));
+        Some(retry)
+    }
+
+    /// When [`Due::start`] is worth calling again though nothing happened.
+    pub fn wake(&self) -> Option<Instant> {
+        self.waiting.first().map(|(until, _)| *until)
+    }
+
+    fn release(&mut self, now: Instant) {
+        while let Some((until, repo)) = self.waiting.first().copied() {
+            if until > now {
+                return;
+            }
+            self.waiting.pop_first();
+            if let Some(slot) = self.slots.get_mut(&repo) {
+                slot.not_before = None;
+                self.queue(repo);
+            }
+        }
+    }
+
+    fn queue(&mut self, repo: RepoId) {
+        let urgent = self.slots.get(&repo).and_then(|slot| slot.mark).is_some_and(|mark| mark.is_urgent());
+        if urgent { self.urgent.push_back(repo) } else { self.calm.push_back(repo) }
+    }
+}
+
+/// The newer mark counts, and what it does not say stays.
+fn merge(old: Option<Mark>, new: Mark) -> Mark {
+    let Some(old) = old else { return new };
+    let cause = if new.cause == Cause::Reconcile { old.cause } else { new.cause };
+    Mark { cause, announced: new.announced.or(old.announced), delivery: new.delivery.or(old.delivery) }
+}
+
+/// `retry_delay`, doubled with each failure up to 60 s, less up to a fifth by chance; 10 min after
+/// `retry_count` failures.
+fn backoff(schedule: &Schedule, failed: u32, chance: u32) -> Duration {
+    if failed >= schedule.retry_count {
+        return SLOW;
+    }
+    let doublings = failed.saturating_sub(1).min(16);
+    let full = schedule.retry_delay().saturating_mul(1 << doublings).min(BACKOFF_MAX.max(schedule.retry_delay()));
+    full - full.mul_f64(f64::from(chance % 1000) / 5000.0)
+}
+
+impl Schedule {
+    fn retry_delay(&self) -> Duration {
+        Duration::from_millis(self.retry_delay_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SCHEDULE: Schedule = Schedule { threads: 2, retry_count: 3, retry_delay_ms: 1000, reconcile_s: 0 };
+    const PUSH: Mark = Mark { cause: Cause::Delivery, announced: None, delivery: None };
+
+    fn repo(number: u32) -> RepoId {
+        RepoId::new(number)
+    }
+
+    fn push(byte: u8) -> Mark {
+        Mark { announced: Some(CommitId::from_bytes([byte; 20])), ..PUSH }
+    }
+
+    fn due(repos: u32) -> (Due, Instant) {
+        (Due::new(SCHEDULE, (0..repos).map(repo)), Instant::now())
+    }
+
+    #[test]
+    fn a_thousand_deliveries_are_one_update_and_one_that_waits() {
+        let (mut due, now) = due(1);
+        assert_eq!(due.mark(repo(0), PUSH, now), Verdict::Marked);
+        assert_eq!(due.start(now).unwrap().0, repo(0));
+        assert_eq!(due.mark(repo(0), PUSH, now), Verdict::Marked);
+        for _ in 0..1000 {
+            assert_eq!(due.mark(repo(0), PUSH, now), Verdict::Coalesced);
+        }
+        assert_eq!(due.start(now), None, "updates of one repository overlap");
+        assert_eq!(due.end(repo(0), Went::Well, now, 0), None);
+        assert_eq!(due.start(now).unwrap().0, repo(0));
+        assert_eq!(due.end(repo(0), Went::Well, now, 0), None);
+        assert_eq!(due.start(now), None);
+    }
+
+    #[test]
+    fn deliveries_go_before_reconciles_and_threads_bound_both() {
+        let (mut due, now) = due(5);
+        due.mark_all(now);
+        due.mark(repo(4), PUSH, now);
+        let order: Vec<_> = std::iter::from_fn(|| due.start(now)).map(|(repo, _)| repo.number()).collect();
+        assert_eq!(order, [4, 0]);
+        due.end(repo(4), Went::Well, now, 0);
+        assert_eq!(due.start(now).unwrap().0, repo(1));
+        assert_eq!(due.start(now), None);
+    }
+
+    #[test]
+    fn failures_back_off_doubling_and_then_slowly_for_ever() {
+        let (mut due, mut now) = due(1);
+        due.mark(repo(0), push(1), now);
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            let (_, mark) = due.start(now).unwrap();
+            assert_eq!(mark.announced, push(1).announced, "a retry forgot the announced commit");
+            let retry = due.end(repo(0), Went::Badly, now, 0).unwrap();
+            waits.push((retry.attempt, retry.wait.as_secs()));
+            assert_eq!(due.start(now + retry.wait - Duration::from_millis(1)), None);
+            assert_eq!(due.wake(), Some(now + retry.wait));
+            now += retry.wait;
+        }
+        assert_eq!(waits, [(1, 1), (2, 2), (3, 600), (4, 600), (5, 600)]);
+        due.start(now).unwrap();
+        due.end(repo(0), Went::Well, now, 0);
+        assert_eq!((due.start(now), due.wake()), (None, None));
+    }
+
+    #[test]
+    fn a_push_brings_a_late_retry_forward_and_counts_anew() {
+        let (mut due, mut now) = due(1);
+        due.mark(repo(0), PUSH, now);
+        for _ in 0..3 {
+            now = due.wake().unwrap_or(now);
+            due.start(now).unwrap();
+            due.end(repo(0), Went::Badly, now, 0).unwrap();
+        }
+        assert_eq!(due.wake(), Some(now + SLOW));
+        due.mark(repo(0), push(2), now);
+        assert_eq!(due.start(now), None, "a herd may hammer a broken remote");
+        now += Duration::from_secs(1);
+        assert_eq!(due.start(now).unwrap().1.announced, push(2).announced);
+        assert_eq!(due.end(repo(0), Went::Badly, now, 0).unwrap().attempt, 1);
+    }
+
+    #[test]
+    fn a_push_during_a_failing_update_counts_anew() {
+        let (mut due, now) = due(1);
+        due.mark(repo(0), PUSH, now);
+        due.start(now).unwrap();
+        due.mark(repo(0), push(7), now);
+        assert_eq!(due.end(repo(0), Went::Badly, now, 0).unwrap().attempt, 1);
+        let now = due.wake().unwrap();
+        assert_eq!(due.start(now).unwrap().1.announced, push(7).announced);
+    }
+
+    #[test]
+    fn an_announced_commit_that_never_comes_is_given_up_but_the_repository_is_not() {
+        let (mut due, mut now) = due(1);
+        due.mark(repo(0), push(3), now);
+        for last in [false, false, true] {
+            now = due.wake().unwrap_or(now);
+            assert!(due.start(now).unwrap().1.announced.is_some());
+            assert_eq!(due.end(repo(0), Went::NotSeen, now, 0).unwrap().wait == SLOW, last);
+        }
+        now = due.wake().unwrap();
+        assert_eq!(due.start(now).unwrap().1.announced, None);
+        assert_eq!(due.end(repo(0), Went::Well, now, 0), None);
+    }
+
+    #[test]
+    fn a_reconcile_does_not_hide_that_a_delivery_waits() {
+        let (mut due, now) = due(2);
+        due.mark(repo(0), PUSH, now);
+        due.mark_all(now);
+        assert_eq!(due.start(now).unwrap(), (repo(0), PUSH));
+    }
+
+    #[test]
+    fn chance_shortens_a_wait_by_a_fifth_at_most() {
+        for chance in [0, 1, 500, 999, u32::MAX] {
+            let wait = backoff(&Schedule { retry_count: 9, ..SCHEDULE }, 2, chance);
+            assert!((Duration::from_millis(1600)..=Duration::from_secs(2)).contains(&wait), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_repository_is_gone() {
+        let (mut due, now) = due(1);
+        assert_eq!(due.mark(repo(9), PUSH, now), Verdict::Gone);
+        assert_eq!(due.end(repo(9), Went::Badly, now, 0), None);
+    }
+}

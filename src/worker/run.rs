@@ -1,0 +1,260 @@
+//! The worker's loop: hears the supervisor, the listener, its updaters and the clock, and orders
+//! what is due. Runs in the worker, one thread.
+
+use super::Brief;
+use super::dispatch::{Closing, Dispatch, Told};
+use super::due::{Due, Mark};
+use super::inbox::Inbox;
+use super::state::State;
+use crate::audit::{Cause, UpdateEvent, UpdateResult};
+use crate::brief::worker::{Key, Repo, Schedule};
+use crate::ids::{OrderId, RepoId};
+use crate::link::{self, LinkError, Receiver, Sender};
+use crate::wire::job::{Job, JobAnswer};
+use crate::wire::worker::{Culprit, FromWorker, ToWorker};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Reconciles that a listener's crashes cause are at least this far apart.
+const CRASH_RECONCILE: Duration = Duration::from_secs(300);
+
+/// Runs until the supervisor ends it, or until it has stopped as asked.
+///
+/// # Errors
+/// The supervisor's link broke.
+pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Result<State, redb::Error>) -> io::Result<()> {
+    let (supervisor, mut orders) = link::open::<FromWorker, ToWorker>(supervisor)?;
+    let state = match state {
+        Ok(state) => state,
+        Err(error) => {
+            eprintln!("the state file can't be used: {error}");
+            say(&supervisor, &FromWorker::StateUnusable)?;
+            supervisor.flushed().await;
+            return Ok(());
+        }
+    };
+    let (told, mut reports) = mpsc::unbounded_channel();
+    let mut worker = Worker::new(supervisor, brief, state, told);
+    worker.new_listener(listener)?;
+    say(&worker.supervisor, &FromWorker::Ready)?;
+    loop {
+        worker.order_what_is_due()?;
+        if worker.is_done() {
+            worker.supervisor.flushed().await;
+            return Ok(());
+        }
+        let wake = worker.wake();
+        tokio::select! {
+            said = orders.recv() => match said.map_err(io::Error::other)? {
+                None => return Ok(()),
+                Some(said) => worker.hear_supervisor(said, &mut orders)?,
+            },
+            job = next_job(&mut worker.listener) => worker.hear_listener(job)?,
+            Some(told) = reports.recv() => worker.hear_updater(told)?,
+            () = tokio::time::sleep_until(wake.into()) => worker.reconcile_by_clock(),
+        }
+    }
+}
+
+/// The listener's end of things.
+struct Listener {
+    answers: Sender<JobAnswer>,
+    jobs: Receiver<Job>,
+    inbox: Inbox,
+}
+
+struct Worker {
+    supervisor: Sender<FromWorker>,
+    listener: Option<Listener>,
+    keys: Vec<Key>,
+    repos: BTreeMap<RepoId, Repo>,
+    state: State,
+    due: Due,
+    dispatch: Dispatch,
+    stopping: bool,
+    schedule: Schedule,
+    next_reconcile: Option<Instant>,
+    crash_reconcile: Option<Instant>,
+}
+
+impl Worker {
+    fn new(supervisor: Sender<FromWorker>, brief: Brief, state: State, told: mpsc::UnboundedSender<Told>) -> Self {
+        let Brief { head, keys, repos } = brief;
+        let now = Instant::now();
+        let mut due = Due::new(head.schedule, repos.iter().map(|repo| repo.id));
+        for repo in repos.iter().filter(|repo| repo.reconcile) {
+            due.mark(repo.id, Mark::RECONCILE, now);
+        }
+        let repos = repos.into_iter().map(|repo| (repo.id, repo)).collect();
+        let mut worker = Self {
+            supervisor,
+            listener: None,
+            keys,
+            repos,
+            state,
+            due,
+            dispatch: Dispatch::new(told),
+            stopping: false,
+            schedule: head.schedule,
+            next_reconcile: None,
+            crash_reconcile: None,
+        };
+        worker.plan_reconcile(now);
+        worker
+    }
+
+    fn new_listener(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let (answers, jobs) = link::open(socket)?;
+        let highest = self.repos.last_key_value().map(|(id, _)| *id);
+        self.listener = Some(Listener { answers, jobs, inbox: Inbox::new(highest) });
+        Ok(())
+    }
+
+    fn hear_supervisor(&mut self, said: ToWorker, link: &mut Receiver<ToWorker>) -> io::Result<()> {
+        let mut descriptor = || link.take_descriptor().ok_or_else(|| io::Error::other("the supervisor sent no descriptor"));
+        match said {
+            ToWorker::Listener => self.new_listener(descriptor()?),
+            ToWorker::Updater(order) => self.dispatch.link(order, descriptor()?, &self.repos, &self.keys, &self.state),
+            ToWorker::Reconcile => {
+                self.reconcile_after_crash(Instant::now());
+                Ok(())
+            }
+            ToWorker::Ended(order, how) => {
+                self.dispatch.ended(order, how);
+                self.close(order)
+            }
+            ToWorker::Stop => {
+                self.stopping = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Answers the job that came, and all that came with it.
+    fn hear_listener(&mut self, first: Result<Option<Job>, LinkError>) -> io::Result<()> {
+        let mut next = first;
+        let now = Instant::now();
+        loop {
+            let job = match next {
+                Ok(Some(job)) => job,
+                Ok(None) | Err(LinkError::Io(_)) => {
+                    self.listener = None;
+                    return Ok(());
+                }
+                Err(LinkError::Wire(_)) => return self.accuse_listener(),
+            };
+            let Some(listener) = &mut self.listener else { return Ok(()) };
+            if listener.inbox.check(&job).is_err() {
+                return self.accuse_listener();
+            }
+            let mark = Mark { cause: Cause::Delivery, announced: job.announced, delivery: job.delivery };
+            let verdict = self.due.mark(job.repo, mark, now);
+            if listener.answers.send(&JobAnswer { number: job.number, verdict }).is_err() {
+                return self.accuse_listener();
+            }
+            next = match listener.jobs.recv_ready() {
+                Ok(None) => return Ok(()),
+                more => more,
+            };
+        }
+    }
+
+    fn hear_updater(&mut self, told: Told) -> io::Result<()> {
+        let order = told.order;
+        if told.report.is_err() {
+            say(&self.supervisor, &FromWorker::Violation(Culprit::Updater(order)))?;
+        }
+        self.dispatch.told(told);
+        self.close(order)
+    }
+
+    fn accuse_listener(&mut self) -> io::Result<()> {
+        self.listener = None;
+        say(&self.supervisor, &FromWorker::Violation(Culprit::Listener))
+    }
+
+    fn close(&mut self, order: OrderId) -> io::Result<()> {
+        let closing = Closing { due: &mut self.due, state: &mut self.state, repos: &self.repos, now: Instant::now(), chance: chance() };
+        match self.dispatch.close(order, closing) {
+            Some(event) => say(&self.supervisor, &FromWorker::Update(event)),
+            None => Ok(()),
+        }
+    }
+
+    fn order_what_is_due(&mut self) -> io::Result<()> {
+        if self.stopping {
+            return Ok(());
+        }
+        let now = Instant::now();
+        while let Some((repo, mark)) = self.due.start(now) {
+            let order = self.dispatch.order(repo, mark, now);
+            say(&self.supervisor, &FromWorker::Order(order, repo))?;
+            let event = UpdateEvent { repo, cause: mark.cause, delivery: mark.delivery, result: UpdateResult::Started };
+            say(&self.supervisor, &FromWorker::Update(event))?;
+            // Written while the updater starts; the key that lets it begin goes out after this.
+            if let Some(repo) = self.repos.get(&repo)
+                && let Err(error) = self.state.begin(repo.directory)
+            {
+                eprintln!("the state could not be written: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.stopping && self.dispatch.is_idle() && self.listener.is_none()
+    }
+
+    fn wake(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        [self.due.wake(), self.next_reconcile].into_iter().flatten().fold(far, Instant::min)
+    }
+
+    fn plan_reconcile(&mut self, now: Instant) {
+        let every = Duration::from_secs(self.schedule.reconcile_s);
+        // Up to a tenth later, so that many gateways don't all ask one forge at once.
+        self.next_reconcile = (!every.is_zero()).then(|| now + every + every.mul_f64(f64::from(chance() % 1000) / 10_000.0));
+    }
+
+    fn reconcile_by_clock(&mut self) {
+        let now = Instant::now();
+        if self.next_reconcile.is_some_and(|at| at <= now) {
+            self.due.mark_all(now);
+            self.plan_reconcile(now);
+        }
+    }
+
+    /// A listener that crashes again and again must not make gwg ask every forge again and again.
+    fn reconcile_after_crash(&mut self, now: Instant) {
+        match self.crash_reconcile {
+            Some(last) if now < last + CRASH_RECONCILE => {
+                let soon = last + CRASH_RECONCILE;
+                self.next_reconcile = Some(self.next_reconcile.map_or(soon, |at| at.min(soon)));
+            }
+            _ => {
+                self.crash_reconcile = Some(now);
+                self.due.mark_all(now);
+            }
+        }
+    }
+}
+
+async fn next_job(listener: &mut Option<Listener>) -> Result<Option<Job>, LinkError> {
+    match listener {
+        Some(listener) => listener.jobs.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn say(supervisor: &Sender<FromWorker>, message: &FromWorker) -> io::Result<()> {
+    supervisor.send(message).map_err(|_| io::Error::other("the supervisor does not listen"))
+}
+
+/// A number that differs from process to process and call to call; nothing secret depends on it.
+fn chance() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    (RandomState::new().hash_one(0) & 0xffff_ffff) as u32
+}

@@ -1,0 +1,133 @@
+//! What survives a restart, for each work tree: what was last deployed, for which commit the trigger
+//! was last touched, and whether an update has begun and not ended.
+//!
+//! Runs in the worker, on a file that the supervisor opened: the worker opens none. The file is a
+//! redb database, which is whole after a crash at any moment. All records are kept in memory
+//! too, so that a full disk costs at most a trigger that runs twice after a restart.
+
+use crate::ids::{CommitId, DirectoryId};
+use redb::backends::FileBackend;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use std::collections::HashMap;
+use std::fs::File;
+
+/// Bytes of redb's page cache: the records stand in memory anyway.
+const CACHE: usize = 256 << 10;
+/// Dirty, deployed, triggered.
+type Record = (bool, Option<&'static [u8; 20]>, Option<&'static [u8; 20]>);
+const TREES: TableDefinition<'_, &[u8; 32], Record> = TableDefinition::new("trees");
+
+/// What is known of one work tree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// An update has begun and not ended: the tree may be half written.
+    pub dirty: bool,
+    /// The commit that was last deployed in full.
+    pub deployed: Option<CommitId>,
+    /// The commit for which the trigger was last touched.
+    pub triggered: Option<CommitId>,
+}
+
+/// Every known work tree.
+pub struct State {
+    database: Database,
+    trees: HashMap<DirectoryId, Tree>,
+}
+
+impl State {
+    /// Reads the file, or begins it where it is empty.
+    ///
+    /// # Errors
+    /// The file is damaged, or not ours; it must be set aside.
+    pub fn open(file: File) -> Result<Self, redb::Error> {
+        let database = Database::builder().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?)?;
+        let begin = database.begin_write()?;
+        begin.open_table(TREES)?;
+        begin.commit()?;
+        let mut trees = HashMap::new();
+        for record in database.begin_read()?.open_table(TREES)?.iter()? {
+            let (directory, tree) = record?;
+            let (dirty, deployed, triggered) = tree.value();
+            let commit = |bytes: &[u8; 20]| CommitId::from_bytes(*bytes);
+            let tree = Tree { dirty, deployed: deployed.map(commit), triggered: triggered.map(commit) };
+            trees.insert(DirectoryId::from_digest(*directory.value()), tree);
+        }
+        Ok(Self { database, trees })
+    }
+
+    /// What is known of a work tree; all empty where nothing is.
+    pub fn tree(&self, directory: DirectoryId) -> Tree {
+        self.trees.get(&directory).copied().unwrap_or_default()
+    }
+
+    /// Says whether gwg has ever begun to write this work tree.
+    pub fn knows(&self, directory: DirectoryId) -> bool {
+        self.trees.contains_key(&directory)
+    }
+
+    /// An update begins.
+    ///
+    /// # Errors
+    /// The record could not be written; it counts in memory all the same.
+    pub fn begin(&mut self, directory: DirectoryId) -> Result<(), redb::Error> {
+        let tree = self.tree(directory);
+        self.put(directory, Tree { dirty: true, ..tree })
+    }
+
+    /// An update ended well, its trigger included.
+    ///
+    /// # Errors
+    /// As [`State::begin`].
+    pub fn deployed(&mut self, directory: DirectoryId, commit: CommitId) -> Result<(), redb::Error> {
+        self.put(directory, Tree { dirty: false, deployed: Some(commit), triggered: Some(commit) })
+    }
+
+    fn put(&mut self, directory: DirectoryId, tree: Tree) -> Result<(), redb::Error> {
+        self.trees.insert(directory, tree);
+        let begin = self.database.begin_write()?;
+        begin.open_table(TREES)?.insert(
+            directory.as_bytes(),
+            (tree.dirty, tree.deployed.as_ref().map(CommitId::as_bytes), tree.triggered.as_ref().map(CommitId::as_bytes)),
+        )?;
+        begin.commit()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::Write;
+
+    fn open(path: &std::path::Path) -> Result<State, redb::Error> {
+        State::open(File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap())
+    }
+
+    #[test]
+    fn what_was_deployed_survives_and_so_does_a_begun_update() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let (one, two) = (DirectoryId::from_digest([1; 32]), DirectoryId::from_digest([2; 32]));
+        let commit = CommitId::from_bytes([7; 20]);
+        let mut state = open(&path).unwrap();
+        assert!(!state.knows(one));
+        state.begin(one).unwrap();
+        state.deployed(one, commit).unwrap();
+        state.begin(two).unwrap();
+        drop(state);
+        let mut state = open(&path).unwrap();
+        assert_eq!(state.tree(one), Tree { dirty: false, deployed: Some(commit), triggered: Some(commit) });
+        assert_eq!(state.tree(two), Tree { dirty: true, deployed: None, triggered: None });
+        state.begin(one).unwrap();
+        assert_eq!(state.tree(one), Tree { dirty: true, deployed: Some(commit), triggered: Some(commit) });
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_not_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        File::create(&path).unwrap().write_all(&[0x5a; 4096]).unwrap();
+        assert!(open(&path).is_err());
+    }
+}
