@@ -4,6 +4,7 @@
 //! nothing in it can forge a line of the log.
 
 pub mod delivery;
+pub mod text;
 pub mod update;
 
 pub use delivery::{DeliveryEvent, DeliveryResult, Ignored, Rejected};

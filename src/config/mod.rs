@@ -75,16 +75,30 @@ pub struct Account {
 }
 
 /// How the log is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Logging {
     /// Text or JSON.
     pub format: LogFormat,
-    /// A file, already opened with the right that the configuration's owner has; none: standard output.
-    pub output: Option<PathBuf>,
+    /// Where it goes.
+    pub output: LogOutput,
     /// The least level that is written.
     pub level: LogLevel,
     /// Whether lines begin with the time.
     pub timestamp: bool,
+}
+
+/// `logging.output`
+#[derive(Debug)]
+pub enum LogOutput {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Opened for appending, with the rights of the configuration's owner.
+        file: std::fs::File,
+    },
 }
 
 /// `logging.format`
@@ -121,4 +135,9 @@ pub struct Briefs {
     pub updaters: BTreeMap<crate::ids::RepoId, updater::Brief>,
     /// What the log calls a repository: its path.
     pub names: BTreeMap<crate::ids::RepoId, String>,
+}
+
+/// to come
+pub fn split(_: Config, _: &mut u32) -> Briefs {
+    todo!()
 }

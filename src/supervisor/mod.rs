@@ -1,1 +1,56 @@
-//! Supervisor (to come).
+//! The supervisor: starts every process, owns the listening socket, restarts what dies, ends what
+//! passes its deadline, writes the log.
+//!
+//! Holds the briefs (sealed memory files) and the roster; parses no HTTP, no git, and nothing that a
+//! stranger wrote. From its children it hears bounded requests and events; what they write to
+//! their standard output it escapes and bounds.
+
+mod briefs;
+mod executables;
+mod journal;
+mod log;
+mod output;
+mod places;
+mod process;
+mod restart;
+mod roster;
+mod run;
+mod updates;
+
+use crate::config::{self, Config, LogOutput};
+use crate::confine::descriptors;
+use std::error::Error;
+use std::process::ExitCode;
+
+/// Runs the gateway until a signal ends it. 0: it was asked to end. 1: it could not start; the log
+/// says why.
+pub fn main(config: Config) -> ExitCode {
+    match start(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gwg: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
+    // First, while no other descriptor is open that a child's fixed numbers would overwrite.
+    descriptors::reserve()?;
+    let output = std::mem::replace(&mut config.logging.output, LogOutput::Stdout);
+    let _log = log::begin(&config.logging, output)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let socket = places::listen(config.listen)?;
+    let state = places::State::open()?;
+    let executables = executables::Executables::open()?;
+    let (listen, accounts, threads) = (config.listen, config.accounts.clone(), config.schedule.threads);
+    let mut next_id = 0;
+    let sealed = briefs::Sealed::new(config::split(config, &mut next_id))?;
+    let roster = roster::Roster::new(executables, accounts);
+    // One thread: children are forked from the main thread only, since the parent-death signal
+    // follows the thread that forks.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run::run(run::Estate { roster, sealed, socket, listen, state, threads }))
+}

@@ -112,11 +112,31 @@ impl<M> Drop for Decoder<M> {
 }
 
 /// Writes one frame and wipes the buffer: for briefs and orders, which hold secrets.
+///
+/// # Errors
+/// Those of writing, or a message above its own bound.
 pub fn write<M: Message>(to: &mut impl Write, message: &M) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(M::MAX.min(64 << 10));
+    // Room for all of it at once: a buffer that grows leaves unwiped copies behind.
+    let mut length = Length(HEADER);
+    bincode::serde::encode_into_std_write(message, &mut length, bincode::config::standard()).map_err(io::Error::other)?;
+    let mut buffer = Vec::with_capacity(length.0);
     let result = encode(message, &mut buffer).map_err(io::Error::other).and_then(|()| to.write_all(&buffer));
     buffer.zeroize();
     result
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads one frame, waiting for it.

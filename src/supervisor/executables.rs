@@ -1,0 +1,54 @@
+//! Finds and opens the children's executables, once, at start. Runs in the supervisor.
+//!
+//! They are started by descriptor: a package upgrade can't mix builds under a running supervisor,
+//! and the directories above them need not be open to the children's users.
+
+use super::roster::Role;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The opened executables.
+pub struct Executables {
+    listener: OwnedFd,
+    worker: OwnedFd,
+    updater: OwnedFd,
+}
+
+impl Executables {
+    /// Looks beside this executable, then in `../libexec/gwg`.
+    ///
+    /// # Errors
+    /// One is missing, or others than its owner may not run it.
+    pub fn open() -> io::Result<Self> {
+        let own = std::env::current_exe()?;
+        let beside = own.parent().unwrap_or(Path::new("/"));
+        let places = [beside.to_owned(), beside.join("../libexec/gwg")];
+        let open = |role: Role| open_one(role.name(), &places);
+        Ok(Self { listener: open(Role::Listener)?, worker: open(Role::Worker)?, updater: open(Role::Updater)? })
+    }
+
+    /// A role's executable.
+    pub fn of(&self, role: Role) -> &OwnedFd {
+        match role {
+            Role::Listener => &self.listener,
+            Role::Worker => &self.worker,
+            Role::Updater => &self.updater,
+        }
+    }
+}
+
+fn open_one(name: &str, places: &[PathBuf]) -> io::Result<OwnedFd> {
+    let Some(path) = places.iter().map(|place| place.join(name)).find(|path| path.is_file()) else {
+        let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        return Err(io::Error::other(format!("the executable {name} is missing: looked in {}; install all of gwg", looked.join(" and "))));
+    };
+    let file = File::options().read(true).custom_flags(nix::libc::O_PATH | nix::libc::O_CLOEXEC).open(&path)?;
+    let mode = file.metadata()?.mode();
+    if nix::unistd::geteuid().is_root() && mode & 0o001 == 0 {
+        return Err(io::Error::other(format!("{}: its own user may not run it: chmod 755 {0}", path.display())));
+    }
+    Ok(file.into())
+}

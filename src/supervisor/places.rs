@@ -1,0 +1,138 @@
+//! Where the supervisor's own things are: the listening socket and the state directory. Runs in the
+//! supervisor, before any child starts.
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen as nix_listen, setsockopt, socket, sockopt,
+};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Connections that may wait while no listener runs; the kernel bounds it by `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Binds and listens. `[::]` takes IPv4 too; where the kernel has no IPv6 it becomes `0.0.0.0`.
+///
+/// # Errors
+/// The address is taken, or not ours; the message says what to do.
+pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
+    let fallback = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    let result = match bind_one(address) {
+        Err(Errno::EAFNOSUPPORT) if address.ip().is_unspecified() => bind_one(fallback),
+        other => other,
+    };
+    result.map_err(|error| {
+        let remedy = match error {
+            Errno::EADDRINUSE => "another process listens there: end it, or choose another `port`",
+            Errno::EADDRNOTAVAIL => "`listen` is no address of this machine",
+            Errno::EACCES => "ports below 1024 want root: choose another `port`",
+            _ => "check `listen` and `port`",
+        };
+        io::Error::other(format!("can't listen on {address}: {}; {remedy}", error.desc()))
+    })
+}
+
+fn bind_one(address: SocketAddr) -> nix::Result<OwnedFd> {
+    let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    if address.is_ipv6() {
+        setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
+    }
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    nix_listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(socket)
+}
+
+/// The state directory, which one supervisor at a time may use.
+pub struct State {
+    directory: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl State {
+    /// `$STATE_DIRECTORY`; else `/var/lib/gwg` as root, and `$XDG_STATE_HOME/gwg` (`~/.local/state/gwg`)
+    /// as anyone else. Made where it is missing.
+    ///
+    /// # Errors
+    /// It can't be made or opened, or another gwg uses it.
+    pub fn open() -> io::Result<Self> {
+        let directory = directory()?;
+        let name = |error: io::Error| io::Error::new(error.kind(), format!("the state directory {}: {error}", directory.display()));
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(name)?;
+        let lock = open_file(&directory.join("lock")).map_err(name)?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            let text = format!("another gwg uses the state directory {}: end it, or set STATE_DIRECTORY", directory.display());
+            io::Error::other(text)
+        })?;
+        Ok(Self { directory, _lock: lock })
+    }
+
+    /// Opens the worker's state file; the worker opens nothing itself.
+    ///
+    /// # Errors
+    /// It can't be opened, or is a symlink.
+    pub fn file(&self) -> io::Result<OwnedFd> {
+        open_file(&self.path())
+            .map(OwnedFd::from)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.path().display())))
+    }
+
+    /// Sets a damaged state file aside. Nothing is lost with it but which triggers were touched.
+    ///
+    /// # Errors
+    /// Those of renaming.
+    pub fn set_aside(&self) -> io::Result<PathBuf> {
+        let aside = self.path().with_extension("damaged");
+        std::fs::rename(self.path(), &aside)?;
+        Ok(aside)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join("state.redb")
+    }
+}
+
+fn directory() -> io::Result<PathBuf> {
+    let from = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // systemd gives a list where a unit names several; the first is the unit's own.
+    let first = |path: PathBuf| path.to_str().and_then(|text| text.split(':').next()).map_or(path.clone(), PathBuf::from);
+    if let Some(path) = from("STATE_DIRECTORY") {
+        return Ok(first(path));
+    }
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/gwg"));
+    }
+    let state = from("XDG_STATE_HOME").or_else(|| from("HOME").map(|home| home.join(".local/state")));
+    state.map(|path| path.join("gwg")).ok_or_else(|| io::Error::other("no place for the state: set STATE_DIRECTORY"))
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn all_interfaces_means_both_families() {
+        let socket = TcpListener::from(listen("[::]:0".parse().unwrap()).unwrap());
+        let port = socket.local_addr().unwrap().port();
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named_with_a_remedy() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = listen(taken.local_addr().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("another process listens there"), "{error}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Running updaters: the worker asks by id, the supervisor decides from its own brief, starts them,
+//! and ends them at their deadline. Runs in the supervisor; distrusts the worker and the updaters.
+
+use super::journal;
+use super::output;
+use super::process::{self, Exit, Process};
+use super::roster::{Role, Roster};
+use crate::brief::updater::Brief;
+use crate::confine::descriptors;
+use crate::ids::{OrderId, RepoId};
+use crate::link::{self, Sender};
+use crate::wire::order::Silence;
+use crate::wire::worker::Ended;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// An update that takes longer is ended: a remote that stalls must not hold a slot.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// One running update.
+struct Running {
+    repo: RepoId,
+    process: Process,
+    /// Keeps the brief's link open until the updater has read it.
+    _brief: Sender<Brief>,
+}
+
+/// All running updates of one worker.
+pub struct Updates {
+    threads: usize,
+    last: OrderId,
+    running: BTreeMap<OrderId, Running>,
+}
+
+/// What a new updater needs of the house.
+pub struct Needs<'a> {
+    pub roster: &'a Roster,
+    pub briefs: &'a BTreeMap<RepoId, Brief>,
+    pub name: &'a str,
+}
+
+/// An order that no honest worker gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfTurn(pub &'static str);
+
+impl Updates {
+    /// Nothing runs yet.
+    pub fn new(threads: u16) -> Self {
+        Self { threads: usize::from(threads), last: OrderId::ZERO, running: BTreeMap::new() }
+    }
+
+    /// Checks an order against what the supervisor itself knows.
+    ///
+    /// # Errors
+    /// [`OutOfTurn`] says what is wrong with it.
+    pub fn check(&mut self, order: OrderId, repo: RepoId, briefs: &BTreeMap<RepoId, Brief>) -> Result<(), OutOfTurn> {
+        if order <= self.last {
+            return Err(OutOfTurn("an order's number does not grow"));
+        }
+        if !briefs.contains_key(&repo) {
+            return Err(OutOfTurn("an order for an unknown repository"));
+        }
+        if self.running.len() >= self.threads {
+            return Err(OutOfTurn("more orders than threads"));
+        }
+        if self.running.values().any(|running| running.repo == repo) {
+            return Err(OutOfTurn("two orders for one repository"));
+        }
+        self.last = order;
+        Ok(())
+    }
+
+    /// Starts the updater of a checked order. Gives the worker's end of the order link.
+    ///
+    /// # Errors
+    /// The process could not be started.
+    pub fn start(
+        &mut self,
+        order: OrderId,
+        repo: RepoId,
+        needs: &Needs<'_>,
+        ended: impl FnOnce(Exit) + Send + 'static,
+    ) -> io::Result<OwnedFd> {
+        let brief = needs.briefs.get(&repo).ok_or_else(|| io::Error::other("no brief"))?;
+        let (ours, theirs) = UnixStream::pair()?;
+        let (for_worker, for_updater) = UnixStream::pair()?;
+        let (log, reader) = output::pipe()?;
+        let given = vec![(theirs.into(), descriptors::SUPERVISOR), (for_updater.into(), descriptors::PEER)];
+        let process = process::start(needs.roster.command(Role::Updater, given, log)?, Some(DEADLINE), ended)?;
+        reader.log(Role::Updater, process.pid, Some(needs.name.to_owned()));
+        let (sender, _) = link::open::<Brief, Silence>(ours.into())?;
+        if sender.send(brief).is_err() {
+            process.kill();
+        }
+        self.running.insert(order, Running { repo, process, _brief: sender });
+        Ok(for_worker.into())
+    }
+
+    /// An updater's process has ended.
+    pub fn ended(&mut self, order: OrderId) {
+        self.running.remove(&order);
+    }
+
+    /// Ends an updater that broke the rules.
+    pub fn kill(&self, order: OrderId, detail: &'static str) {
+        if let Some(running) = self.running.get(&order) {
+            journal::violation(Role::Updater, running.process.pid, detail);
+            running.process.kill();
+        }
+    }
+
+    /// Ends all, for there is no worker any more that could hear of their ends.
+    pub fn kill_all(&self) {
+        self.running.values().for_each(|running| running.process.kill());
+    }
+
+    /// The worker is gone and nothing runs: the next one counts its orders anew.
+    pub fn forget_numbers(&mut self) {
+        self.last = OrderId::ZERO;
+    }
+
+    /// How many run.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+}
+
+/// How an end looks to the worker.
+pub fn as_told(exit: Exit) -> Ended {
+    match exit.status {
+        _ if exit.deadline => Ended::Deadline,
+        Some(status) if status.code().is_some() => Ended::Exited,
+        Some(_) | None => Ended::Killed,
+    }
+}
