@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// The wait after those.
 const SLOW: Duration = Duration::from_secs(600);
+/// Updates of one repository begin at least this far apart: the first push of a burst is served at
+/// once, and one more update serves all the rest of it.
+const SPACING: Duration = Duration::from_secs(2);
 
 /// Why a repository is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +64,18 @@ pub struct Retry {
 struct Slot {
     mark: Option<Mark>,
     running: Option<Mark>,
+    /// When the last update began.
+    began: Option<Instant>,
     /// Tries that failed since the last success or delivery.
     failed: u32,
-    /// No try before this.
+    /// No update before this.
     not_before: Option<Instant>,
+}
+
+impl Slot {
+    fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.not_before.filter(|until| *until > now)
+    }
 }
 
 /// All repositories of one brief.
@@ -87,28 +98,22 @@ impl Due {
     /// Sets a repository's mark. [`Verdict::Gone`] where there is no such repository.
     pub fn mark(&mut self, repo: RepoId, mark: Mark, now: Instant) -> Verdict {
         let Some(slot) = self.slots.get_mut(&repo) else { return Verdict::Gone };
-        let had_mark = slot.mark.is_some();
-        let was_urgent = slot.mark.is_some_and(|old| old.is_urgent());
-        slot.mark = Some(merge(slot.mark, mark));
-        if mark.is_urgent() {
+        let old = slot.mark;
+        slot.mark = Some(merge(old, mark));
+        if mark.is_urgent() && std::mem::take(&mut slot.failed) > 0 {
             // A new push is served soon, also when its repository waits for a late retry; yet not
             // sooner than the first retry would be, so that a herd can't hammer a broken remote.
-            let failed = std::mem::take(&mut slot.failed);
-            if let Some(until) = slot.not_before {
-                let soon = now + self.schedule.retry_delay();
-                if failed > 0 && soon < until {
-                    slot.not_before = Some(soon);
-                    if self.waiting.remove(&(until, repo)) {
-                        self.waiting.insert((soon, repo));
-                    }
-                }
+            let soon = now + self.schedule.retry_delay();
+            if let Some(until) = slot.not_before.filter(|until| *until > soon) {
+                self.waiting.remove(&(until, repo));
+                slot.not_before = Some(soon);
             }
         }
-        let raise = mark.is_urgent() && !was_urgent;
-        if slot.running.is_none() && (!had_mark || raise) && slot.not_before.is_none() {
-            self.queue(repo);
+        let raised = mark.is_urgent() && !old.is_some_and(|old| old.is_urgent());
+        if old.is_none() || raised {
+            self.queue(repo, now);
         }
-        if had_mark { Verdict::Coalesced } else { Verdict::Marked }
+        if old.is_some() { Verdict::Coalesced } else { Verdict::Marked }
     }
 
     /// Marks every repository for comparison with its remote.
@@ -128,11 +133,12 @@ impl Due {
         while let Some(repo) = self.urgent.pop_front().or_else(|| self.calm.pop_front()) {
             let Some(slot) = self.slots.get_mut(&repo) else { continue };
             // A repository raised from calm to urgent stands in both queues; the first one serves it.
-            if slot.running.is_some() || slot.not_before.is_some() {
+            if slot.running.is_some() || slot.waits_until(now).is_some() {
                 continue;
             }
             if let Some(mark) = slot.mark.take() {
                 slot.running = Some(mark);
+                slot.began = Some(now);
                 self.running += 1;
                 return Some((repo, mark));
             }
@@ -146,28 +152,30 @@ impl Due {
         let slot = self.slots.get_mut(&repo)?;
         let served = slot.running.take()?;
         self.running -= 1;
-        if went == Went::Well {
-            slot.failed = 0;
-            if slot.mark.is_some() {
-                self.queue(repo);
+        let retry = match went {
+            Went::Well => {
+                slot.failed = 0;
+                slot.not_before = slot.began.map(|began| began + SPACING);
+                None
             }
-            return None;
-        }
-        let newer = slot.mark.filter(Mark::is_urgent);
-        slot.failed = if newer.is_some() { 1 } else { slot.failed.saturating_add(1) };
-        let mut again = merge(Some(Mark { cause: Cause::Retry, ..served }), slot.mark.unwrap_or(Mark { cause: Cause::Retry, ..served }));
-        let spent = slot.failed >= self.schedule.retry_count;
-        if went == Went::NotSeen && spent && newer.is_none() {
-            // The announced commit may have been overwritten by a later push, so it is not waited
-            // for for ever; the repository itself stays due.
-            again.announced = None;
-        }
-        slot.mark = Some(again);
-        let retry = Retry { attempt: slot.failed, wait: backoff(&self.schedule, slot.failed, chance) };
-        let until = now + retry.wait;
-        slot.not_before = Some(until);
-        self.waiting.insert((until, repo));
-        Some(retry)
+            Went::Badly | Went::NotSeen => {
+                let newer = slot.mark.filter(Mark::is_urgent);
+                slot.failed = if newer.is_some() { 1 } else { slot.failed.saturating_add(1) };
+                let again = Mark { cause: Cause::Retry, ..served };
+                let mut again = slot.mark.map_or(again, |mark| merge(Some(again), mark));
+                if went == Went::NotSeen && slot.failed >= self.schedule.retry_count {
+                    // The announced commit may have been overwritten by a later push, so it is not
+                    // waited for for ever; the repository itself stays due.
+                    again.announced = None;
+                }
+                slot.mark = Some(again);
+                let wait = backoff(&self.schedule, slot.failed, chance);
+                slot.not_before = Some(now + wait);
+                Some(Retry { attempt: slot.failed, wait })
+            }
+        };
+        self.queue(repo, now);
+        retry
     }
 
     /// When [`Due::start`] is worth calling again though nothing happened.
@@ -181,16 +189,21 @@ impl Due {
                 return;
             }
             self.waiting.pop_first();
-            if let Some(slot) = self.slots.get_mut(&repo) {
-                slot.not_before = None;
-                self.queue(repo);
-            }
+            self.queue(repo, now);
         }
     }
 
-    fn queue(&mut self, repo: RepoId) {
-        let urgent = self.slots.get(&repo).and_then(|slot| slot.mark).is_some_and(|mark| mark.is_urgent());
-        if urgent { self.urgent.push_back(repo) } else { self.calm.push_back(repo) }
+    /// Lets a marked repository wait for its time, or for a free slot.
+    fn queue(&mut self, repo: RepoId, now: Instant) {
+        let Some(slot) = self.slots.get(&repo) else { return };
+        let Some(mark) = slot.mark.filter(|_| slot.running.is_none()) else { return };
+        match slot.waits_until(now) {
+            Some(until) => {
+                self.waiting.insert((until, repo));
+            }
+            None if mark.is_urgent() => self.urgent.push_back(repo),
+            None => self.calm.push_back(repo),
+        }
     }
 }
 
@@ -247,11 +260,27 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(due.mark(repo(0), PUSH, now), Verdict::Coalesced);
         }
-        assert_eq!(due.start(now), None, "updates of one repository overlap");
+        assert_eq!(due.start(now + SPACING), None, "updates of one repository overlap");
         assert_eq!(due.end(repo(0), Went::Well, now, 0), None);
+        assert_eq!(due.start(now), None, "a burst is served one by one");
+        let now = due.wake().unwrap();
         assert_eq!(due.start(now).unwrap().0, repo(0));
         assert_eq!(due.end(repo(0), Went::Well, now, 0), None);
-        assert_eq!(due.start(now), None);
+        assert_eq!((due.start(now + SPACING), due.wake()), (None, None));
+    }
+
+    #[test]
+    fn a_push_soon_after_an_update_waits_and_a_later_one_does_not() {
+        let (mut due, now) = due(1);
+        let serve = |due: &mut Due, at| due.start(at).map(|(repo, _)| due.end(repo, Went::Well, at, 0));
+        due.mark(repo(0), PUSH, now);
+        assert!(serve(&mut due, now).is_some());
+        due.mark(repo(0), PUSH, now + SPACING / 2);
+        assert!(serve(&mut due, now + SPACING / 2).is_none());
+        assert_eq!(due.wake(), Some(now + SPACING));
+        assert!(serve(&mut due, now + SPACING).is_some());
+        due.mark(repo(0), PUSH, now + SPACING * 2);
+        assert!(serve(&mut due, now + SPACING * 2).is_some());
     }
 
     #[test]
