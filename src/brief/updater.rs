@@ -5,6 +5,7 @@ use super::Label;
 use crate::ids::RepoId;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// All that one update is told by the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +22,11 @@ pub struct Brief {
     pub directory: PathBuf,
     /// The file to touch after an update: absolute.
     pub trigger: Option<PathBuf>,
-    /// Known hosts in the order of preference, the built-in ones last.
-    pub known_hosts: Vec<KnownHosts>,
-    /// PEM certificates to trust beside the system's (`caFile`).
-    pub ca: Option<String>,
+    /// Known hosts in the order of preference, the built-in ones last. Shared: thousands of
+    /// repositories of one forge have the same.
+    pub known_hosts: Arc<[KnownHosts]>,
+    /// PEM certificates to trust beside the system's (`caFile`); shared likewise.
+    pub ca: Option<Arc<str>>,
     /// Milliseconds for a TCP connection to come up.
     pub connect_ms: u32,
     /// Milliseconds that the remote may stay silent.
@@ -36,6 +38,6 @@ pub struct Brief {
 pub struct KnownHosts {
     /// Where the lines come from, for messages: a path, or "built in".
     pub source: String,
-    /// The file's text.
+    /// The file's lines that may be about the remote's host, each on the line where the file has it.
     pub text: String,
 }

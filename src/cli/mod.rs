@@ -1,4 +1,95 @@
-//! To come.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+//! The operator's commands. Runs in the supervisor's executable; flags and help have one source.
+
+mod check;
+
+use crate::{config, supervisor};
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// sysexits(3): something is wrong with the configuration.
+const EX_CONFIG: u8 = 78;
+
+/// Keeps git work trees equal to their remotes: a signed push webhook arrives, the tree follows.
+///
+/// Without a command gwg runs in the foreground until SIGTERM or SIGINT.
+#[derive(Debug, Parser)]
+#[command(name = "gwg", version, after_help = EXAMPLES)]
+struct Flags {
+    /// The configuration, in YAML, TOML or JSON. Without it, config.yaml, .yml, .toml or .json in
+    /// /etc/gwg, then (unless root) in the current directory.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks the configuration and prints what would run; exit status 78 where it is wrong.
+    Check,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gwg                              run with /etc/gwg/config.yaml
+  gwg --config ./site.toml         run with another configuration
+  gwg check --config ./site.toml   say what that would do, or what is wrong with it
+  GWG_PORT=8080 gwg                variables override global keys";
+
+/// Reads the flags and does what they say.
+pub fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let mut env = config::Environment::of_process();
+    match flags.command {
+        None => match config::load(flags.config.as_deref(), &env) {
+            Ok(config) => supervisor::main(config),
+            Err(error) => refuse(&error),
+        },
+        Some(Command::Check) => {
+            env.dry = true;
+            match config::load(flags.config.as_deref(), &env) {
+                Ok(config) => print(&check::report(&config, &env)),
+                Err(error) => refuse(&error),
+            }
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn refuse(error: &config::ConfigError) -> ExitCode {
+    // Where standard error is closed there is nobody to tell; the exit status still says it.
+    let _ = writeln!(std::io::stderr(), "{error}");
+    ExitCode::from(EX_CONFIG)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_well_formed() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn the_configuration_may_be_named_before_and_after_the_command() {
+        for words in [["gwg", "check", "--config", "x.yaml"], ["gwg", "--config", "x.yaml", "check"]] {
+            let flags = Flags::try_parse_from(words).unwrap();
+            assert_eq!(flags.config, Some("x.yaml".into()));
+            assert!(matches!(flags.command, Some(Command::Check)));
+        }
+        assert!(Flags::try_parse_from(["gwg"]).unwrap().command.is_none());
+        assert!(Flags::try_parse_from(["gwg", "chekc"]).is_err());
+    }
 }

@@ -1,10 +1,61 @@
 //! Configuration: file (syntax) → check (meaning) → split (one configuration, three kinds of
 //! brief). Runs in the supervisor only, on files of the administrator.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `environment` | what the configuration depends on beside its file |
+//! | `file`, `raw`, `locate` | syntax: find, read, parse; the line of a value |
+//! | `overrides` | the `GWG_…` variables |
+//! | `check`, `repo` | meaning: the global keys; one repository |
+//! | `accounts`, `owner`, `files` | users; who can write the configuration; reading with that user's rights |
+//! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
+//! | `split` | one configuration, three kinds of brief |
+//! | `error`, `nearest` | what is wrong; what was probably meant |
 
-use crate::brief::{Label, listener, updater, worker};
+mod accounts;
+mod check;
+mod directories;
+mod environment;
+mod error;
+mod file;
+mod files;
+mod keys;
+mod known_hosts;
+mod label;
+mod locate;
+mod nearest;
+mod overrides;
+mod owner;
+mod raw;
+mod repo;
+mod split;
+mod url;
+
+pub use environment::Environment;
+pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
+pub use split::split;
+
+pub use crate::brief::listener::Proof;
+
+use crate::brief::{Label, RemoteName, listener, updater, worker};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Reads and checks the configuration: the file named, or the first that is found.
+///
+/// As root it takes on other users' rights while it reads files: call it from the main thread,
+/// before there are others.
+pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
+    let mut notes = error::Notes::default();
+    let path = file::find(explicit, env, &mut notes)?;
+    let source = file::read(path, env, &mut notes)?;
+    let mut raw = file::parse(&source)?;
+    overrides::apply(&mut raw, env, &mut notes);
+    check::check(raw, &source, env, notes)
+}
 
 /// A checked configuration. Holds secrets until [`split`] has made briefs of it.
 pub struct Config {
@@ -34,7 +85,9 @@ pub struct Repo {
     pub path: String,
     /// The remote.
     pub url: String,
-    /// The work tree.
+    /// The repository that the URL names.
+    pub remote_name: RemoteName,
+    /// The work tree, its symlinks resolved.
     pub directory: PathBuf,
     /// The branch or tag.
     pub label: Label,
@@ -46,10 +99,14 @@ pub struct Repo {
     pub proof: listener::Proof,
     /// The ssh key.
     pub key: Option<worker::KeyIndex>,
+    /// The file that the key came from, for people.
+    pub key_file: Option<PathBuf>,
     /// Known hosts, those of the configuration first, then the user's, the system's, the built-in.
-    pub known_hosts: Vec<updater::KnownHosts>,
+    pub known_hosts: Arc<[updater::KnownHosts]>,
     /// Certificates to trust beside the system's.
-    pub ca: Option<String>,
+    pub ca: Option<Arc<str>>,
+    /// Whether it is brought up to date at start: not so where it is not cloned and `initialise` is off.
+    pub at_start: bool,
 }
 
 /// Who the children become.
@@ -92,12 +149,12 @@ pub struct Logging {
 pub enum LogOutput {
     /// Standard output.
     Stdout,
-    /// A file.
+    /// A file, opened for appending with no more rights than the configuration's owner has.
     File {
         /// Its path.
         path: PathBuf,
-        /// Opened for appending, with the rights of the configuration's owner.
-        file: std::fs::File,
+        /// The open file.
+        file: File,
     },
 }
 
@@ -135,9 +192,4 @@ pub struct Briefs {
     pub updaters: BTreeMap<crate::ids::RepoId, updater::Brief>,
     /// What the log calls a repository: its path.
     pub names: BTreeMap<crate::ids::RepoId, String>,
-}
-
-/// to come
-pub fn split(_: Config, _: &mut u32) -> Briefs {
-    todo!()
 }

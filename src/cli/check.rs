@@ -1,0 +1,91 @@
+//! `gwg check`: what would run, for people. Pure: a checked configuration in, text out.
+
+use crate::config::{Account, Config, Environment, LogFormat, LogOutput, Proof, Repo};
+
+use std::fmt::Write;
+
+/// What would run, and the warnings.
+pub fn report(config: &Config, env: &Environment) -> String {
+    let mut text = String::new();
+    head(config, env, &mut text);
+    table(&config.repos, &mut text);
+    for warning in &config.warnings {
+        line(&mut text, format_args!("warning: {warning}"));
+    }
+    text
+}
+
+/// Writing to a `String` can't fail.
+fn line(text: &mut String, words: std::fmt::Arguments) {
+    let _ = writeln!(text, "{words}");
+}
+
+fn head(config: &Config, env: &Environment, text: &mut String) {
+    line(text, format_args!("{}: valid", config.file.display()));
+    line(text, format_args!("  listens on  {}", config.listen));
+    match &config.accounts {
+        Some(accounts) => {
+            line(text, format_args!("  gwg         root"));
+            for (process, account) in [("listener", &accounts.listener), ("worker", &accounts.worker), ("updater", &accounts.updater)] {
+                line(text, format_args!("  {process:<11} {}", user(account)));
+            }
+        }
+        None => line(text, format_args!("  all run as  uid {}", env.uid)),
+    }
+    let format = match config.logging.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    match &config.logging.output {
+        LogOutput::Stdout => line(text, format_args!("  log         {format}, to standard output")),
+        LogOutput::File { path, file: _ } => line(text, format_args!("  log         {format}, to {}", path.display())),
+    }
+    let schedule = config.schedule;
+    line(
+        text,
+        format_args!(
+            "  updates     {} at once, {} tries, first retry after {} ms",
+            schedule.threads, schedule.retry_count, schedule.retry_delay_ms
+        ),
+    );
+    match schedule.reconcile_s {
+        0 => line(text, format_args!("  reconcile   at start only")),
+        seconds => line(text, format_args!("  reconcile   at start and every {seconds} s")),
+    }
+}
+
+fn user(account: &Account) -> String {
+    format!("{} (uid {}, gid {})", account.name, account.uid, account.gid)
+}
+
+fn table(repos: &[Repo], text: &mut String) {
+    line(text, format_args!("{} repositories:", repos.len()));
+    for repo in repos {
+        line(text, format_args!("  {}", repo.path));
+        line(text, format_args!("    from     {} ({})", repo.url, repo.label));
+        line(text, format_args!("    to       {}", repo.directory.display()));
+        if let Some(trigger) = &repo.trigger {
+            line(text, format_args!("    touches  {}", trigger.display()));
+        }
+        line(text, format_args!("    proof    {}", proof(&repo.proof)));
+        if let Some(key) = &repo.key_file {
+            line(text, format_args!("    key      {}", key.display()));
+        }
+        if !repo.at_start {
+            line(text, format_args!("    waits for its first push: it is not cloned, and initialise is off"));
+        }
+    }
+}
+
+fn proof(proof: &Proof) -> String {
+    match proof {
+        Proof::Unsigned => "none: anybody can start an update".to_owned(),
+        Proof::Signed { secrets, sha1 } => {
+            let kind = if *sha1 { "SHA-256 or SHA-1" } else { "SHA-256" };
+            match secrets.len() {
+                1 => kind.to_owned(),
+                several => format!("{kind}, any of {several} secrets"),
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Reads the files that a configuration names, each once, with no more than its owner's rights.
+
+use super::error::Fault;
+use super::owner::{Owner, Rights};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use zeroize::Zeroizing;
+
+/// Bytes of the longest key, secret or passphrase file.
+pub const KEY_MAX: u64 = 64 << 10;
+/// Bytes of the longest known_hosts or certificate file: an updater's brief holds four of them.
+pub const TEXT_MAX: u64 = 900 << 10;
+
+/// What is in a file, and what its mode says.
+#[derive(Debug)]
+pub struct Content {
+    /// The bytes: they may be a secret.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// Whether everybody can read it.
+    pub public: bool,
+}
+
+/// The reader: keeps what it has read, so that thousands of repositories may share a key.
+pub struct Files {
+    rights: Option<Rights>,
+    seen: HashMap<PathBuf, Result<Rc<Content>, Fault>>,
+}
+
+impl Files {
+    /// Reads with the rights of whoever can write the configuration.
+    pub fn new(owner: Owner) -> Self {
+        let rights = match owner {
+            Owner::Trusted => None,
+            Owner::Other(uid) => Some(Rights::of(uid)),
+        };
+        Self { rights, seen: HashMap::new() }
+    }
+
+    /// The content of a regular file of at most `longest` bytes.
+    pub fn read(&mut self, path: &Path, longest: u64) -> Result<Rc<Content>, Fault> {
+        if let Some(known) = self.seen.get(path) {
+            return known.clone();
+        }
+        let content = with(self.rights.as_ref(), || read(path, longest)).map(Rc::new).map_err(|error| self.unreadable(path, &error));
+        self.seen.insert(path.to_owned(), content.clone());
+        content
+    }
+
+    /// Opens a log file for appending; makes it where it is missing, unless `dry`.
+    pub fn open_log(&self, path: &Path, dry: bool) -> Result<File, Fault> {
+        with(self.rights.as_ref(), || open_log(path, dry)).map_err(|error| {
+            let who = self.rights.as_ref().map_or(String::new(), |_| " by the configuration's owner".to_owned());
+            Fault::new(
+                format!("{} can't be opened for writing{who} ({error})", path.display()),
+                "make its directory, or check their owners and modes",
+            )
+        })
+    }
+
+    fn unreadable(&self, path: &Path, error: &io::Error) -> Fault {
+        match &self.rights {
+            None => Fault::new(format!("{} can't be read ({error})", path.display()), "check the path, the owner and the mode"),
+            Some(_) => Fault::new(
+                format!("{} can't be read with the rights of the configuration's owner ({error})", path.display()),
+                "let that user read it, or let root own the configuration and every directory above it",
+            ),
+        }
+    }
+}
+
+/// Reads a file with the rights of another user, where some are given.
+pub fn read_as(rights: Option<&Rights>, path: &Path, longest: u64) -> io::Result<Content> {
+    with(rights, || read(path, longest))
+}
+
+fn with<T>(rights: Option<&Rights>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    match rights {
+        None => act(),
+        Some(rights) => rights.with(act),
+    }
+}
+
+fn read(path: &Path, longest: u64) -> io::Result<Content> {
+    // Without O_NONBLOCK a fifo would hang here.
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let about = regular(&file)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(about.len().min(longest)).unwrap_or_default() + 1));
+    let length = Read::by_ref(&mut file).take(longest + 1).read_to_end(&mut bytes)?;
+    if length as u64 > longest {
+        return Err(io::Error::other(format!("it is longer than {} KiB", longest >> 10)));
+    }
+    Ok(Content { bytes, public: about.mode() & 0o004 != 0 })
+}
+
+fn open_log(path: &Path, dry: bool) -> io::Result<File> {
+    let opened = OpenOptions::new()
+        .append(true)
+        .create(!dry)
+        .mode(0o640)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path);
+    let file = match opened {
+        Err(error) if dry && error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {
+            return OpenOptions::new().append(true).open("/dev/null");
+        }
+        opened => opened?,
+    };
+    regular(&file).map(|_| file)
+}
+
+fn regular(file: &File) -> io::Result<std::fs::Metadata> {
+    let about = file.metadata()?;
+    if about.is_file() { Ok(about) } else { Err(io::Error::other("it is not a regular file")) }
+}

@@ -1,0 +1,68 @@
+//! Variables of the environment that override the global keys: `GWG_` and the key in capitals.
+
+use super::environment::Environment;
+use super::error::{Fault, KeyPath, Notes, Place};
+use super::nearest::nearest;
+use super::raw::{Raw, RawLogging, SPAN_FORMS, Span, UserName};
+
+type Set = fn(&mut Raw, &str) -> Result<(), Fault>;
+
+/// Every variable, the key that it overrides, and how.
+const VARIABLES: [(&str, &[&str], Set); 14] = [
+    ("GWG_LISTEN", &["listen"], |raw, text| set(&mut raw.listen, Ok(text.to_owned()))),
+    ("GWG_PORT", &["port"], |raw, text| set(&mut raw.port, number(text))),
+    ("GWG_RETRY_COUNT", &["retry_count"], |raw, text| set(&mut raw.retry_count, number(text))),
+    ("GWG_RETRY_DELAY", &["retry_delay"], |raw, text| set(&mut raw.retry_delay, span(text))),
+    ("GWG_RECONCILE", &["reconcile"], |raw, text| set(&mut raw.reconcile, span(text))),
+    ("GWG_THREADS", &["threads"], |raw, text| set(&mut raw.threads, number(text))),
+    ("GWG_INITIALISE", &["initialise"], |raw, text| set(&mut raw.initialise, switch(text))),
+    ("GWG_USER", &["user"], |raw, text| set(&mut raw.user, Ok(UserName(text.to_owned())))),
+    ("GWG_WORKER_USER", &["worker_user"], |raw, text| set(&mut raw.worker_user, Ok(UserName(text.to_owned())))),
+    ("GWG_LISTENER_USER", &["listener_user"], |raw, text| set(&mut raw.listener_user, Ok(UserName(text.to_owned())))),
+    ("GWG_LOGGING_FORMAT", &["logging", "format"], |raw, text| set(&mut logging(raw).format, Ok(text.to_owned()))),
+    ("GWG_LOGGING_OUTPUT", &["logging", "output"], |raw, text| set(&mut logging(raw).output, Ok(text.to_owned()))),
+    ("GWG_LOGGING_LEVEL", &["logging", "level"], |raw, text| set(&mut logging(raw).level, Ok(text.to_owned()))),
+    ("GWG_LOGGING_TIMESTAMP", &["logging", "timestamp"], |raw, text| set(&mut logging(raw).timestamp, switch(text))),
+];
+
+/// Puts the variables' values in the place of the file's. An empty one counts as not set.
+pub fn apply(raw: &mut Raw, env: &Environment, notes: &mut Notes) {
+    for (name, value) in env.variables.iter().filter(|(_, value)| !value.is_empty()) {
+        let Some((_, path, set)) = VARIABLES.iter().find(|(known, _, _)| known == name) else {
+            notes.warnings.push(unknown(name));
+            continue;
+        };
+        if let Err(fault) = set(raw, value) {
+            notes.wrong(Place::Variable(name.clone()), fault);
+        }
+        notes.overridden.push((path.iter().fold(KeyPath::default(), |path, key| path.key(key)), name.clone()));
+    }
+}
+
+fn unknown(name: &str) -> String {
+    match nearest(name, VARIABLES.iter().map(|(known, _, _)| *known)) {
+        Some(meant) => format!("{name} (environment) overrides no key: did you mean {meant}?"),
+        None => format!("{name} (environment) overrides no key"),
+    }
+}
+
+fn logging(raw: &mut Raw) -> &mut RawLogging {
+    raw.logging.get_or_insert_default()
+}
+
+fn set<T>(place: &mut Option<T>, value: Result<T, Fault>) -> Result<(), Fault> {
+    *place = Some(value?);
+    Ok(())
+}
+
+fn number(text: &str) -> Result<i64, Fault> {
+    text.trim().parse().map_err(|_| Fault::new("this is not a whole number", "write digits only"))
+}
+
+fn span(text: &str) -> Result<Span, Fault> {
+    Span::read(text).ok_or_else(|| Fault::new("this is no time", format!("write {SPAN_FORMS}")))
+}
+
+fn switch(text: &str) -> Result<bool, Fault> {
+    text.trim().parse().map_err(|_| Fault::new("this is neither true nor false", "write true or false"))
+}

@@ -1,0 +1,207 @@
+//! The configuration as it is written: every key that exists, each optional, none checked.
+//!
+//! Messages of the types here never tell the value: it may be a secret.
+
+use crate::brief::Secret;
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+use std::fmt;
+
+/// The whole file.
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    pub listen: Option<String>,
+    pub port: Option<i64>,
+    pub retry_count: Option<i64>,
+    pub retry_delay: Option<Span>,
+    pub reconcile: Option<Span>,
+    pub threads: Option<i64>,
+    pub initialise: Option<bool>,
+    pub user: Option<UserName>,
+    pub worker_user: Option<UserName>,
+    pub listener_user: Option<UserName>,
+    pub logging: Option<RawLogging>,
+    pub repos: Option<Vec<RawRepo>>,
+}
+
+/// `logging`
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLogging {
+    pub format: Option<String>,
+    pub output: Option<String>,
+    pub level: Option<String>,
+    pub timestamp: Option<bool>,
+}
+
+/// One of `repos`.
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RawRepo {
+    pub url: Option<String>,
+    pub path: Option<String>,
+    pub directory: Option<String>,
+    pub label: Option<String>,
+    pub branch: Option<String>,
+    pub label_type: Option<String>,
+    pub remote: Option<String>,
+    pub trigger: Option<String>,
+    pub secret: Option<Secrets>,
+    pub secret_file: Option<String>,
+    pub unsigned: Option<bool>,
+    pub signature: Option<String>,
+    pub ssh_priv_key: Option<String>,
+    pub ssh_pass_phrase: Option<Passphrase>,
+    pub ssh_pass_phrase_file: Option<String>,
+    pub known_hosts: Option<String>,
+    pub ca_file: Option<String>,
+}
+
+/// Milliseconds, written as a number of seconds or as a number with a unit: `90`, `"500ms"`, `"6h"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub u64);
+
+impl Span {
+    /// Reads the written form.
+    pub fn read(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at_checked(end)?;
+        let each = match unit.trim_start() {
+            "ms" => 1,
+            "" | "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(each).map(Self)
+    }
+}
+
+/// How a [`Span`] is written, for messages.
+pub const SPAN_FORMS: &str = "a number of seconds, or a number with ms, s, m, h or d, like \"90s\" or \"6h\"";
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seen;
+        impl Visitor<'_> for Seen {
+            type Value = Span;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(SPAN_FORMS)
+            }
+            fn visit_u64<E: Error>(self, seconds: u64) -> Result<Span, E> {
+                seconds.checked_mul(1_000).map(Span).ok_or_else(|| E::custom("the time is too long"))
+            }
+            fn visit_i64<E: Error>(self, seconds: i64) -> Result<Span, E> {
+                self.visit_u64(u64::try_from(seconds).map_err(|_| E::custom("a time can't be negative"))?)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
+                Span::read(text).ok_or_else(|| E::custom(format_args!("this is no time, expected {SPAN_FORMS}")))
+            }
+        }
+        deserializer.deserialize_any(Seen)
+    }
+}
+
+/// A user's name, or a number.
+pub struct UserName(pub String);
+
+impl<'de> Deserialize<'de> for UserName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seen;
+        impl Visitor<'_> for Seen {
+            type Value = UserName;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a user's name or number")
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<UserName, E> {
+                Ok(UserName(number.to_string()))
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<UserName, E> {
+                Ok(UserName(number.to_string()))
+            }
+            fn visit_str<E: Error>(self, name: &str) -> Result<UserName, E> {
+                Ok(UserName(name.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Seen)
+    }
+}
+
+/// One webhook secret or a list of them.
+pub struct Secrets(pub Vec<Secret>);
+
+impl<'de> Deserialize<'de> for Secrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecretText).map(Self)
+    }
+}
+
+/// The passphrase of a key.
+pub struct Passphrase(pub Secret);
+
+impl<'de> Deserialize<'de> for Passphrase {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut found = deserializer.deserialize_any(SecretText)?;
+        match (found.pop(), found.is_empty()) {
+            (Some(secret), true) => Ok(Self(secret)),
+            _ => Err(D::Error::custom("a key has one passphrase, expected text")),
+        }
+    }
+}
+
+/// Takes text or a list of texts; all else is refused without telling what it was.
+struct SecretText;
+
+const QUOTE: &str = "a secret is text, expected quotes around it";
+
+impl<'de> Visitor<'de> for SecretText {
+    type Value = Vec<Secret>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<Secret>, E> {
+        Ok(vec![Secret::new(text.as_bytes().to_vec())])
+    }
+    fn visit_string<E: Error>(self, text: String) -> Result<Vec<Secret>, E> {
+        Ok(vec![Secret::new(text.into_bytes())])
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Secret>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Passphrase(one)) = list.next_element()? {
+            all.push(one);
+        }
+        Ok(all)
+    }
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Vec<Secret>, E> {
+        Err(E::custom(QUOTE))
+    }
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Vec<Secret>, E> {
+        Err(E::custom(QUOTE))
+    }
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Vec<Secret>, E> {
+        Err(E::custom(QUOTE))
+    }
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Vec<Secret>, E> {
+        Err(E::custom(QUOTE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_read_with_and_without_a_unit() {
+        for (text, ms) in
+            [("0", 0), ("1", 1_000), ("90s", 90_000), ("500ms", 500), ("2m", 120_000), (" 6 h ", 21_600_000), ("1d", 86_400_000)]
+        {
+            assert_eq!(Span::read(text), Some(Span(ms)), "{text}");
+        }
+        for text in ["", "h", "-1", "1w", "1.5h", "1h30m", "99999999999999999999", "18446744073709551615d", "é"] {
+            assert_eq!(Span::read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Meaning of `repos`: each repository on its own, then all of them together.
+
+use super::directories::{self, Canonical};
+use super::environment::Environment;
+use super::error::{Fault, KeyPath, Notes};
+use super::files::{Files, TEXT_MAX};
+use super::keys::Keys;
+use super::known_hosts::HostFiles;
+use super::raw::{RawRepo, Secrets};
+use super::url::Transport;
+use super::{Repo, keys, label, url};
+use crate::brief::listener::Proof;
+use crate::brief::{Label, LabelKind, Secret, worker};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A secret with fewer bytes can be guessed: 16 random ones can't.
+const SHORT_SECRET: usize = 16;
+
+/// The checker of repositories: remembers what they may share.
+pub struct Repos<'a> {
+    files: Files,
+    canonical: Canonical,
+    keys: Keys,
+    hosts: HostFiles<'a>,
+    certificates: HashMap<PathBuf, Result<Arc<str>, Fault>>,
+    initialise: bool,
+}
+
+/// One repository that is being checked: its place in the file, for messages.
+struct Place<'n> {
+    index: usize,
+    notes: &'n mut Notes,
+}
+
+impl Place<'_> {
+    fn key(&self, key: &str) -> KeyPath {
+        KeyPath::repo(self.index, key)
+    }
+
+    fn take<T>(&mut self, key: &str, checked: Result<T, Fault>) -> Option<T> {
+        let path = self.key(key);
+        self.notes.take(path, checked)
+    }
+
+    fn wrong(&mut self, key: &str, what: &str, remedy: &str) {
+        let path = self.key(key);
+        self.notes.wrong(path, Fault::new(what, remedy));
+    }
+
+    fn warn(&mut self, key: &str, text: &str) {
+        let path = self.key(key);
+        self.notes.warn(&path, text);
+    }
+}
+
+impl<'a> Repos<'a> {
+    /// A checker that reads through `files`; `updater` is the user whose known hosts count.
+    pub fn new(files: Files, env: &'a Environment, updater: u32, initialise: bool) -> Self {
+        Self {
+            files,
+            canonical: Canonical::default(),
+            keys: Keys::default(),
+            hosts: HostFiles::new(env, updater),
+            certificates: HashMap::new(),
+            initialise,
+        }
+    }
+
+    /// Those repositories that are right, and their keys.
+    pub fn check_all(&mut self, written: Vec<RawRepo>, notes: &mut Notes) -> (Vec<Repo>, Vec<worker::Key>) {
+        let mut paths = Vec::new();
+        let mut trees = Vec::new();
+        let mut repos = Vec::with_capacity(written.len());
+        for (index, raw) in written.into_iter().enumerate() {
+            if let Some(repo) = self.check(raw, &mut Place { index, notes }) {
+                paths.push((repo.path.clone(), index));
+                trees.push((index, repo.directory.clone()));
+                repos.push(repo);
+            }
+        }
+        note_same_paths(paths, notes);
+        note_clashing_trees(&trees, notes);
+        notes.warnings.append(&mut self.hosts.warnings);
+        (repos, std::mem::take(&mut self.keys).list)
+    }
+
+    fn check(&mut self, mut raw: RawRepo, at: &mut Place) -> Option<Repo> {
+        let remote_url = required("url", given(raw.url.take()), at).and_then(|text| Some((at.take("url", url::check(&text))?, text)));
+        let path = required("path", given(raw.path.take()), at).and_then(|text| at.take("path", request_path(&text)));
+        let directory = required("directory", given(raw.directory.take()), at).and_then(|text| at.take("directory", self.work_tree(&text)));
+        let label = label_of(&mut raw, at);
+        let remote = at.take("remote", label::check_remote(given(raw.remote.take()).as_deref().unwrap_or("origin")));
+        let proof = self.proof(&mut raw, at);
+        let transport = remote_url.as_ref().map(|(remote, _)| remote.transport);
+        let key = self.key(&mut raw, transport, at);
+        let ca = self.ca(&mut raw, transport, at);
+        let explicit_hosts = self.explicit_hosts(&mut raw, transport, at);
+
+        let ((remote_url, url), directory) = (remote_url?, directory?);
+        let trigger = match given(raw.trigger.take()) {
+            Some(text) => Some(at.take("trigger", self.trigger(&text, &directory))?),
+            None => None,
+        };
+        let (key, key_file) = key?.map_or((None, None), |(key, file)| (Some(key), Some(file)));
+        let known_hosts = match remote_url.transport {
+            Transport::Ssh => at.take("knownHosts", self.hosts.of(&remote_url.host, explicit_hosts?, &mut self.files))?,
+            Transport::Https | Transport::Loopback => Arc::new([]),
+        };
+        let at_start = self.initialise || directory.join(".git").is_dir();
+        let (path, label, remote, proof, ca) = (path?, label?, remote?, proof?, ca?);
+        Some(Repo {
+            path,
+            url,
+            remote_name: remote_url.name,
+            directory,
+            label,
+            remote,
+            trigger,
+            proof,
+            key,
+            key_file,
+            known_hosts,
+            ca,
+            at_start,
+        })
+    }
+
+    fn work_tree(&mut self, written: &str) -> Result<PathBuf, Fault> {
+        let plain = directories::work_tree(written)?;
+        let real = self.canonical.of(&plain);
+        // Through a symlink it may have become a place that is refused.
+        directories::work_tree(&real.to_string_lossy())
+            .map_err(|fault| Fault::new(format!("{} leads there: {}", plain.display(), fault.what), fault.remedy))
+    }
+
+    fn trigger(&mut self, written: &str, directory: &std::path::Path) -> Result<PathBuf, Fault> {
+        let plain = directories::trigger(written, directory)?;
+        let real = match (plain.parent(), plain.file_name()) {
+            (Some(parent), Some(name)) => self.canonical.of(parent).join(name),
+            (None, _) | (_, None) => plain,
+        };
+        directories::trigger(&real.to_string_lossy(), directory)
+    }
+
+    fn proof(&mut self, raw: &mut RawRepo, at: &mut Place) -> Option<Proof> {
+        let inline = raw.secret.take().map(|Secrets(list)| list).filter(|list| !list.is_empty());
+        let file = given(raw.secret_file.take());
+        let signature = given(raw.signature.take());
+        let unsigned = raw.unsigned.unwrap_or_default();
+        if unsigned && (inline.is_some() || file.is_some() || signature.is_some()) {
+            at.wrong("unsigned", "the repository is unsigned and has a secret or a signature", "remove unsigned, or the other");
+            return None;
+        }
+        let (key, secrets) = match (inline, file) {
+            (Some(_), Some(_)) => {
+                at.wrong("secretFile", "there is a secret as well", "keep one of them; for several secrets make secret a list");
+                return None;
+            }
+            (Some(list), None) => ("secret", list),
+            (None, Some(path)) => ("secretFile", vec![at.take("secretFile", self.secret_in(&path))?]),
+            (None, None) if unsigned => {
+                at.warn("unsigned", "whoever can reach the path can start an update");
+                return Some(Proof::Unsigned);
+            }
+            (None, None) => {
+                at.wrong(
+                    "secret",
+                    "this is missing",
+                    "write the webhook's secret as the forge has it, or secretFile; unsigned: true if anybody may start an update",
+                );
+                return None;
+            }
+        };
+        if secrets.iter().any(|secret| secret.expose().is_empty()) {
+            at.wrong(key, "the secret is empty, so anybody could sign with it", "make one, for instance with: openssl rand -hex 32");
+            return None;
+        }
+        if secrets.iter().any(|secret| secret.expose().len() < SHORT_SECRET) {
+            at.warn(key, "the secret is shorter than 16 bytes; make a longer one, for instance with: openssl rand -hex 32");
+        }
+        let sha1 = at.take("signature", signature_kind(signature.as_deref()))?;
+        Some(Proof::Signed { secrets, sha1 })
+    }
+
+    fn secret_in(&mut self, written: &str) -> Result<Secret, Fault> {
+        let content = self.files.read(&directories::absolute(written)?, keys::KEY_MAX)?;
+        let bytes = content.bytes.strip_suffix(b"\n").unwrap_or(&content.bytes);
+        Ok(Secret::new(bytes.strip_suffix(b"\r").unwrap_or(bytes).to_vec()))
+    }
+
+    /// The key, or the knowledge that none is needed.
+    fn key(&mut self, raw: &mut RawRepo, transport: Option<Transport>, at: &mut Place) -> Option<Option<(worker::KeyIndex, PathBuf)>> {
+        let file = given(raw.ssh_priv_key.take());
+        let passphrase = self.passphrase(raw, at)?;
+        match (file, transport) {
+            (Some(file), Some(Transport::Ssh) | None) => {
+                let path = at.take("sshPrivKey", directories::absolute(&file))?;
+                let (index, warning) = at.take("sshPrivKey", self.keys.add(&path, passphrase, &mut self.files))?;
+                if let Some(warning) = warning {
+                    at.warn("sshPrivKey", &warning);
+                }
+                Some(Some((index, path)))
+            }
+            (Some(_), Some(Transport::Https | Transport::Loopback)) => {
+                at.wrong("sshPrivKey", "the URL is not an ssh URL, so the key would do nothing", "remove it, or write an ssh URL");
+                None
+            }
+            (None, Some(Transport::Ssh)) => {
+                at.wrong(
+                    "sshPrivKey",
+                    "this is missing, and an ssh remote always wants a key",
+                    "name a private key; for a public repository write its https URL",
+                );
+                None
+            }
+            (None, Some(Transport::Https | Transport::Loopback) | None) if passphrase.is_some() => {
+                at.wrong("sshPassPhrase", "there is no sshPrivKey, so it would do nothing", "remove it, or name the key");
+                None
+            }
+            (None, Some(Transport::Https | Transport::Loopback) | None) => Some(None),
+        }
+    }
+
+    fn passphrase(&mut self, raw: &mut RawRepo, at: &mut Place) -> Option<Option<Secret>> {
+        let inline = raw.ssh_pass_phrase.take().map(|phrase| phrase.0).filter(|phrase| !phrase.expose().is_empty());
+        match (inline, given(raw.ssh_pass_phrase_file.take())) {
+            (Some(_), Some(_)) => {
+                at.wrong("sshPassPhraseFile", "there is a sshPassPhrase as well", "keep one of them");
+                None
+            }
+            (None, Some(path)) => at.take("sshPassPhraseFile", self.secret_in(&path)).map(Some),
+            (inline, None) => Some(inline),
+        }
+    }
+
+    fn explicit_hosts(&mut self, raw: &mut RawRepo, transport: Option<Transport>, at: &mut Place) -> Option<Option<PathBuf>> {
+        let Some(written) = given(raw.known_hosts.take()) else { return Some(None) };
+        if matches!(transport, Some(Transport::Https | Transport::Loopback)) {
+            at.wrong(
+                "knownHosts",
+                "the URL is not an ssh URL, so it would do nothing",
+                "remove it; certificates of https remotes go into caFile",
+            );
+            return None;
+        }
+        at.take("knownHosts", directories::absolute(&written)).map(Some)
+    }
+
+    fn ca(&mut self, raw: &mut RawRepo, transport: Option<Transport>, at: &mut Place) -> Option<Option<Arc<str>>> {
+        let Some(written) = given(raw.ca_file.take()) else { return Some(None) };
+        if matches!(transport, Some(Transport::Ssh | Transport::Loopback)) {
+            at.wrong("caFile", "the URL is not an https URL, so it would do nothing", "remove it; keys of ssh hosts go into knownHosts");
+            return None;
+        }
+        let path = at.take("caFile", directories::absolute(&written))?;
+        let files = &mut self.files;
+        let read = self.certificates.entry(path).or_insert_with_key(|path| certificates(path, files)).clone();
+        at.take("caFile", read).map(Some)
+    }
+}
+
+fn certificates(path: &std::path::Path, files: &mut Files) -> Result<Arc<str>, Fault> {
+    let content = files.read(path, TEXT_MAX)?;
+    match std::str::from_utf8(&content.bytes) {
+        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(Arc::from(text)),
+        Ok(_) | Err(_) => {
+            Err(Fault::new(format!("{} holds no PEM certificate", path.display()), "name a file with -----BEGIN CERTIFICATE-----"))
+        }
+    }
+}
+
+/// A blank value counts as none: samples of older versions have blank keys.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+fn required(key: &str, value: Option<String>, at: &mut Place) -> Option<String> {
+    if value.is_none() {
+        at.wrong(key, "this is missing", "every repository needs url, path and directory");
+    }
+    value
+}
+
+/// The path of requests, without trailing slashes; the root stays `/`.
+fn request_path(written: &str) -> Result<String, Fault> {
+    if !written.starts_with('/') {
+        return Err(Fault::new(
+            "the path does not begin with a slash",
+            format!("write /{}", written.trim_start_matches(|letter: char| !letter.is_alphanumeric())),
+        ));
+    }
+    let fine = |letter: char| letter.is_ascii_graphic() && !"?#\\".contains(letter);
+    if !written.chars().all(fine) {
+        return Err(Fault::new("the path holds a letter that no request path holds as it is", "write other letters as %XX, and no ? or #"));
+    }
+    let path = written.trim_end_matches('/');
+    if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+        return Err(Fault::new("the path holds //, /./ or /../, which proxies rewrite", "write it plainly"));
+    }
+    Ok(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
+}
+
+fn label_of(raw: &mut RawRepo, at: &mut Place) -> Option<Label> {
+    let kind = match raw.label_type.take().unwrap_or_default().trim() {
+        "" | "branch" => LabelKind::Branch,
+        "tag" => LabelKind::Tag,
+        other => {
+            at.warn("labelType", &format!("{other:?} is neither branch nor tag: branch is used"));
+            LabelKind::Branch
+        }
+    };
+    match (given(raw.label.take()), given(raw.branch.take()), kind) {
+        (Some(label), Some(branch), _) if label != branch => {
+            at.wrong("branch", "there is a label as well, and another one", "keep label: branch is its older name");
+            None
+        }
+        (None, Some(_), LabelKind::Tag) => {
+            at.wrong("branch", "labelType says tag", "write label instead of branch");
+            None
+        }
+        (Some(label), _, kind) => at.take("label", label::check(kind, &label)),
+        (None, Some(branch), LabelKind::Branch) => at.take("branch", label::check(kind, &branch)),
+        (None, None, LabelKind::Branch) => at.take("label", label::check(kind, "master")),
+        (None, None, LabelKind::Tag) => {
+            at.wrong("label", "this is missing", "name the tag: only a branch has a default, master");
+            None
+        }
+    }
+}
+
+/// Whether SHA-1 is accepted.
+fn signature_kind(written: Option<&str>) -> Result<bool, Fault> {
+    match written {
+        None | Some("sha256") => Ok(false),
+        Some("sha1") => Ok(true),
+        Some(_) => Err(Fault::new("this is no kind of signature", "write sha256, or sha1 for a forge that sends no better one")),
+    }
+}
+
+fn note_same_paths(mut paths: Vec<(String, usize)>, notes: &mut Notes) {
+    paths.sort();
+    for pair in paths.windows(2) {
+        if let [(one, earlier), (two, later)] = pair
+            && one == two
+        {
+            let fault = Fault::new(format!("repos[{earlier}] has the same path, {one}"), "give each repository a path of its own");
+            notes.wrong(KeyPath::repo(*later, "path"), fault);
+        }
+    }
+}
+
+fn note_clashing_trees(trees: &[(usize, PathBuf)], notes: &mut Notes) {
+    for clash in directories::clashes(trees) {
+        let what = match clash.same {
+            true => format!("repos[{}] has the same directory", clash.earlier),
+            false => format!("it and the directory of repos[{}] lie one inside the other", clash.earlier),
+        };
+        notes.wrong(KeyPath::repo(clash.later, "directory"), Fault::new(what, "give each repository a directory of its own"));
+    }
+}
