@@ -85,16 +85,8 @@ impl<H> Admission<H> {
 
     /// A connection comes. The caller has seen to it that there is room.
     pub fn enter(&mut self, now: Instant, handle: H) -> SlotId {
-        let slot = Slot {
-            handle,
-            stage: Stage::Header,
-            since: now,
-            stranger_since: now,
-            known: false,
-            used: false,
-            received: 0,
-            ending: false,
-        };
+        let slot =
+            Slot { handle, stage: Stage::Header, since: now, stranger_since: now, known: false, used: false, received: 0, ending: false };
         match self.free.pop() {
             Some(place) => {
                 if let Some(empty) = self.slots.get_mut(place) {
@@ -268,15 +260,7 @@ mod tests {
     }
 
     fn room(connections: u32, unverified: u64) -> (Admission<char>, Clock) {
-        let limits = Limits {
-            connections,
-            unverified,
-            body: 1000,
-            header_ms: 50,
-            body_ms: 100,
-            acknowledge_ms: 40,
-            answer_ms: 60,
-        };
+        let limits = Limits { connections, unverified, body: 1000, header_ms: 50, body_ms: 100, acknowledge_ms: 40, answer_ms: 60 };
         (Admission::new(limits), Clock(Instant::now()))
     }
 

@@ -102,9 +102,7 @@ mod tests {
     fn every_answer_is_one_line_of_json_with_its_status_and_reason() {
         let accepted = DeliveryResult::Accepted { coalesced: false, announced: None };
         assert_eq!(described(accepted), (202, serde_json::json!({"status": "accepted"})));
-        for ignored in
-            [Ignored::Ping, Ignored::OtherEvent, Ignored::OtherRef, Ignored::OtherRepository, Ignored::Deleted, Ignored::Gone]
-        {
+        for ignored in [Ignored::Ping, Ignored::OtherEvent, Ignored::OtherRef, Ignored::OtherRepository, Ignored::Deleted, Ignored::Gone] {
             let expected = serde_json::json!({"status": "ignored", "reason": ignored.word()});
             assert_eq!(described(DeliveryResult::Ignored(ignored)), (200, expected));
         }

@@ -86,3 +86,39 @@ impl Drop for Record<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+    use crate::link;
+    use crate::wire::listener::ToListener;
+    use std::net::Ipv4Addr;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn each_event_is_said_or_counted_as_lost() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (sender, _keep) = link::open::<FromListener, ToListener>(ours.into()).unwrap();
+            let events = Events::new(sender);
+            let made = 300_000_u64;
+            for _ in 0..made {
+                events.malformed(Ipv4Addr::LOCALHOST.into());
+            }
+            assert!(events.lost.get() > 0, "nobody reads, and nothing was lost");
+            let (_keep, mut supervisor) = link::open::<ToListener, FromListener>(theirs.into()).unwrap();
+            let (mut said, mut lost) = (0, 0);
+            while said + lost < made {
+                events.say_lost();
+                match supervisor.recv().await.unwrap().unwrap() {
+                    FromListener::Delivery(_) => said += 1,
+                    FromListener::Lost(count) => lost += count,
+                    FromListener::Ready => panic!("said by nobody"),
+                }
+            }
+            assert_eq!((said + lost, events.lost.get()), (made, 0));
+        });
+    }
+}

@@ -240,7 +240,8 @@ mod tests {
     fn what_is_no_push_payload_is_malformed() {
         let no_ref = with(|payload| drop(payload.as_object_mut().unwrap().remove("ref")));
         let deep = "[".repeat(100_000);
-        for body in ["", "{", "null", "[]", "7", "{}", r#"{"ref":7}"#, "ref=main", &no_ref, &deep, &format!("{FIXTURE}x"), &FIXTURE[..4000]] {
+        for body in ["", "{", "null", "[]", "7", "{}", r#"{"ref":7}"#, "ref=main", &no_ref, &deep, &format!("{FIXTURE}x"), &FIXTURE[..4000]]
+        {
             assert_eq!(read_event(&main_route(), "push", Form::Json, body), Err(Rejected::Malformed), "{body:.60}");
         }
         for body in ["", "payload", "other=1", "payload=%7B"] {

@@ -23,12 +23,7 @@ impl Jobs {
     }
 
     /// Gives a job to the worker; its verdict comes later. `None` where too many wait already.
-    pub fn give(
-        &self,
-        repo: RepoId,
-        announced: Option<CommitId>,
-        delivery: Option<DeliveryId>,
-    ) -> Option<oneshot::Receiver<Verdict>> {
+    pub fn give(&self, repo: RepoId, announced: Option<CommitId>, delivery: Option<DeliveryId>) -> Option<oneshot::Receiver<Verdict>> {
         let (sender, verdict) = oneshot::channel();
         let job = self.outbox.borrow_mut().add(repo, announced, delivery, sender)?;
         self.send(&job);

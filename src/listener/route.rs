@@ -48,12 +48,7 @@ impl Routes {
         match self.by_path.entry(without_slash(&repo.path).into()) {
             Entry::Occupied(other) => Err(RouteError::SamePath(other.get().repo, repo.id)),
             Entry::Vacant(free) => {
-                free.insert(Route {
-                    repo: repo.id,
-                    verifier: Verifier::new(&repo.proof),
-                    ref_name: repo.ref_name,
-                    remote: repo.remote,
-                });
+                free.insert(Route { repo: repo.id, verifier: Verifier::new(&repo.proof), ref_name: repo.ref_name, remote: repo.remote });
                 Ok(())
             }
         }

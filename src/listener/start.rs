@@ -56,7 +56,8 @@ pub fn run() -> Result<(), StartError> {
 
     // One thread: connections share tables without locks, and there is nothing here to wait for but
     // sockets.
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default()).map_err(io_at("the runtime"))?;
+    let runtime =
+        Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default()).map_err(io_at("the runtime"))?;
     runtime.block_on(async {
         socket.set_nonblocking(true).map_err(io_at("the listening socket"))?;
         let given = Given {
