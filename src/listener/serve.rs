@@ -1,0 +1,271 @@
+//! The listener at work: accepts, hears supervisor and worker, sweeps over deadlines, drains.
+//!
+//! Runs in `gwg-listener`, on one thread. Holds what all connections share. Trusts the supervisor;
+//! a worker that answers what it was not asked ends this process, and the supervisor starts another.
+
+use super::admit::{Admission, End, SlotId};
+use super::connection::{self, Connection, Signal};
+use super::events::Events;
+use super::http;
+use super::jobs::Jobs;
+use super::outbox::UnknownJob;
+use super::route::Routes;
+use crate::brief::listener::Limits;
+use crate::link::{self, LinkError, NotTaken, Receiver, Sender};
+use crate::wire::job::{Job, JobAnswer};
+use crate::wire::listener::{FromListener, ToListener};
+use hyper::server::conn::http1;
+use nix::errno::Errno;
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{sleep, timeout};
+
+/// How coarse deadlines are, at most.
+const SWEEP: Duration = Duration::from_millis(250);
+/// How long to wait before accepting again after a failure that may last.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Why serving ended otherwise than by draining.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The supervisor closed its link.
+    #[error("the supervisor is gone")]
+    SupervisorGone,
+    /// What the supervisor said is no message.
+    #[error("the link to the supervisor: {0}")]
+    Supervisor(LinkError),
+    /// The supervisor spoke of a new worker without its descriptor.
+    #[error("the supervisor announced a worker and gave no link to it")]
+    NoLink,
+    /// The supervisor does not take messages.
+    #[error("the supervisor: {0}")]
+    NotTaken(#[from] NotTaken),
+    /// What the worker said is no message.
+    #[error("the link to the worker: {0}")]
+    Worker(LinkError),
+    /// The worker spoke out of turn.
+    #[error(transparent)]
+    OutOfTurn(#[from] UnknownJob),
+    /// The listening socket is of no use any more.
+    #[error("accepting connections: {0}")]
+    Accept(io::Error),
+}
+
+/// All that a listener needs in order to serve.
+pub struct Given {
+    /// The listening socket.
+    pub socket: TcpListener,
+    /// Bounds for strangers.
+    pub limits: Limits,
+    /// The configured paths.
+    pub routes: Routes,
+    /// The link to the supervisor.
+    pub supervisor: (Sender<FromListener>, Receiver<ToListener>),
+    /// The link to the worker.
+    pub worker: (Sender<Job>, Receiver<JobAnswer>),
+}
+
+/// What all connections share.
+pub struct Server {
+    /// Bounds for strangers.
+    pub limits: Limits,
+    /// The configured paths.
+    pub routes: Routes,
+    /// Jobs for the worker.
+    pub jobs: Jobs,
+    /// Events for the supervisor.
+    pub events: Events,
+    /// Who may stay.
+    pub admission: RefCell<Admission<Rc<Signal>>>,
+    /// How connections are served.
+    pub http: http1::Builder,
+    draining: Cell<bool>,
+    /// A connection has come or has gone, or it is time to drain.
+    accepting: Notify,
+    emptied: Notify,
+    filled: Notify,
+}
+
+impl Server {
+    /// A connection comes.
+    pub fn enter(&self, signal: Rc<Signal>) -> SlotId {
+        self.filled.notify_one();
+        self.admission.borrow_mut().enter(Instant::now(), signal)
+    }
+
+    /// A connection is gone.
+    pub fn leave(&self, slot: SlotId) {
+        self.admission.borrow_mut().leave(slot);
+        self.accepting.notify_one();
+        self.emptied.notify_one();
+    }
+
+    /// Whether connections are to end after what they are doing.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        self.admission.borrow_mut().drain().for_each(|signal| signal.wake());
+        self.accepting.notify_one();
+    }
+
+    fn evict(&self) {
+        if let Some(signal) = self.admission.borrow_mut().evict() {
+            signal.end(End::Close);
+        }
+    }
+}
+
+/// Serves until told to drain, and then until nothing is left.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve(given: Given) -> Result<(), ServeError> {
+    let (to_supervisor, mut supervisor) = given.supervisor;
+    let (to_worker, worker) = given.worker;
+    let server = Rc::new(Server {
+        limits: given.limits,
+        routes: given.routes,
+        jobs: Jobs::new(to_worker),
+        events: Events::new(to_supervisor.clone()),
+        admission: RefCell::new(Admission::new(given.limits)),
+        http: http::builder(),
+        draining: Cell::new(false),
+        accepting: Notify::new(),
+        emptied: Notify::new(),
+        filled: Notify::new(),
+    });
+    to_supervisor.send(&FromListener::Ready)?;
+    let mut accepting = Some(spawn_local(accept(Rc::clone(&server), given.socket)));
+    spawn_local(sweep(Rc::clone(&server)));
+
+    let mut worker = Some(worker);
+    while !(server.is_draining() && accepting.is_none() && server.admission.borrow().open() == 0) {
+        tokio::select! {
+            message = supervisor.recv() => match message.map_err(ServeError::Supervisor)?.ok_or(ServeError::SupervisorGone)? {
+                ToListener::Worker => worker = Some(reconnect(&server, &mut supervisor)?),
+                ToListener::Drain => server.drain(),
+            },
+            answer = next(&mut worker) => acknowledge(&server, &mut worker, answer?)?,
+            result = ended(&mut accepting) => result?,
+            () = server.emptied.notified(), if server.is_draining() => {}
+        }
+    }
+    server.events.flushed().await;
+    Ok(())
+}
+
+/// Takes the link to a new worker, and tells it what the one before did not acknowledge.
+fn reconnect(server: &Server, supervisor: &mut Receiver<ToListener>) -> Result<Receiver<JobAnswer>, ServeError> {
+    let socket = supervisor.take_descriptor().ok_or(ServeError::NoLink)?;
+    let (sender, receiver) = link::open(socket).map_err(|error| ServeError::Worker(error.into()))?;
+    server.jobs.reconnect(sender);
+    Ok(receiver)
+}
+
+/// The worker's next answer; waits for ever where there is no worker.
+async fn next(worker: &mut Option<Receiver<JobAnswer>>) -> Result<Option<JobAnswer>, ServeError> {
+    let Some(receiver) = worker else { return pending().await };
+    match receiver.recv().await {
+        // A worker that died takes its socket with it. The supervisor brings the next one.
+        Err(LinkError::Io(_)) => Ok(None),
+        other => other.map_err(ServeError::Worker),
+    }
+}
+
+/// Takes an answer, and those that came with it; `None` where the worker is gone.
+fn acknowledge(server: &Server, worker: &mut Option<Receiver<JobAnswer>>, first: Option<JobAnswer>) -> Result<(), ServeError> {
+    let mut answer = first;
+    if answer.is_none() {
+        *worker = None;
+    }
+    while let (Some(received), Some(receiver)) = (answer, worker.as_mut()) {
+        server.jobs.acknowledge(received)?;
+        answer = receiver.recv_ready().map_err(ServeError::Worker)?;
+    }
+    Ok(())
+}
+
+/// The end of the accepting task.
+async fn ended(accepting: &mut Option<JoinHandle<io::Result<()>>>) -> Result<(), ServeError> {
+    let Some(task) = accepting else { return pending().await };
+    let result = task.await;
+    *accepting = None;
+    result.map_err(io::Error::other).flatten().map_err(ServeError::Accept)
+}
+
+/// Accepts until told to drain. The socket is closed then, not shut down: the supervisor and the
+/// next listener have it too.
+async fn accept(server: Rc<Server>, socket: TcpListener) -> io::Result<()> {
+    while !server.is_draining() {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = server.accepting.notified() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                make_room(&server).await;
+                // An answer is one write; it must not wait for an acknowledgement of the one before.
+                let _ = stream.set_nodelay(true);
+                let connection = Connection::new(Rc::clone(&server), peer.ip().to_canonical());
+                spawn_local(connection::run(stream, connection));
+            }
+            Err(error) => recover(&server, error).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Sees to it that there is a slot: whoever deserves its own least is ended. Where nobody may be,
+/// deadlines make room.
+async fn make_room(server: &Server) {
+    while server.admission.borrow().is_full() {
+        server.evict();
+        somebody_leaves(server).await;
+    }
+}
+
+async fn somebody_leaves(server: &Server) {
+    let open = server.admission.borrow().open();
+    while server.admission.borrow().open() >= open {
+        server.accepting.notified().await;
+    }
+}
+
+/// What to do about an `accept` that failed.
+async fn recover(server: &Server, error: io::Error) -> io::Result<()> {
+    match error.raw_os_error().map(Errno::from_raw) {
+        // No longer a listening socket: the supervisor binds another.
+        Some(Errno::EINVAL | Errno::EBADF | Errno::ENOTSOCK | Errno::EOPNOTSUPP) => return Err(error),
+        // The connection failed before it was accepted.
+        Some(Errno::ECONNABORTED | Errno::EPROTO | Errno::EINTR) => {}
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+            server.evict();
+            let _ = timeout(PAUSE, somebody_leaves(server)).await;
+        }
+        // accept(2): the network, or a firewall. It may last, and must not make this spin.
+        _ => sleep(PAUSE).await,
+    }
+    Ok(())
+}
+
+/// Applies deadlines, as long as there is somebody to apply them to.
+async fn sweep(server: Rc<Server>) {
+    let pause = (server.admission.borrow().shortest_deadline() / 4).clamp(Duration::from_millis(5), SWEEP);
+    loop {
+        if server.admission.borrow().open() == 0 {
+            server.filled.notified().await;
+        }
+        sleep(pause).await;
+        server.admission.borrow_mut().end_overdue(Instant::now(), |signal, end| signal.end(end));
+        server.events.say_lost();
+    }
+}
