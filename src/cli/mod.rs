@@ -1,6 +1,7 @@
 //! The operator's commands. Runs in the supervisor's executable; flags and help have one source.
 
 mod check;
+mod demo;
 
 use crate::{config, supervisor};
 use clap::{Parser, Subcommand};
@@ -30,6 +31,11 @@ struct Flags {
 enum Command {
     /// Checks the configuration and prints what would run; exit status 78 where it is wrong.
     Check,
+    /// Shows the main job on this machine, with nothing but its own git.
+    ///
+    /// Sets up a remote on loopback, starts the real processes on it, pushes, delivers, forges and
+    /// kills. Needs no configuration, no network and no root. Exit status 0 if all of it worked.
+    Demo,
 }
 
 const EXAMPLES: &str = "\
@@ -48,6 +54,7 @@ pub fn main() -> ExitCode {
             Ok(config) => supervisor::main(config),
             Err(error) => refuse(&error),
         },
+        Some(Command::Demo) => demo::main(),
         Some(Command::Check) => {
             env.dry = true;
             match config::load(flags.config.as_deref(), &env) {

@@ -1,4 +1,79 @@
-//! To come.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+//! The process gwg-updater: one fetch, one reset, one trigger, one report; then it ends.
+//!
+//! It holds one remote's URL (from the supervisor), one key (from the worker) and one work tree, and
+//! runs as the tree's owner. It distrusts the remote, everything in the work tree, and `.git`.
+//! A call of libgit2 can't be interrupted: the supervisor ends this process at its deadline, and
+//! the next one clears up (`crash`).
+
+mod beneath;
+mod crash;
+mod credentials;
+mod endpoint;
+mod failure;
+mod fetch;
+mod gitdir;
+mod host_keys;
+mod known_hosts;
+mod libgit2;
+mod place;
+mod prescan;
+mod reset;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod trigger;
+mod update;
+
+use crate::brief::updater::Brief;
+use crate::confine::descriptors;
+use crate::confine::enter::{ConfineError, enter};
+use crate::wire::frame;
+use crate::wire::order::Order;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+/// Runs one update; its outcome goes to the worker, its story to standard error.
+pub fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("--version") {
+        let line = format!("gwg-updater {} ({})\n", env!("CARGO_PKG_VERSION"), libgit2::versions());
+        return if io::stdout().write_all(line.as_bytes()).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), StartError> {
+    let mut supervisor = UnixStream::from(enter()?);
+    let brief: Brief = frame::read(&mut supervisor).map_err(StartError::Brief)?;
+    let worker = descriptors::take(descriptors::PEER).map_err(|_| ConfineError::NotStartedByGwg(descriptors::PEER))?;
+    let mut worker = UnixStream::from(worker);
+    let order: Order = frame::read(&mut worker).map_err(StartError::Order)?;
+    let report = update::update(&brief, &order, &say);
+    frame::write(&mut worker, &report).map_err(StartError::Report)
+}
+
+/// One line: the supervisor reads lines. A remote can put anything into a message.
+fn say(message: &str) {
+    let mut line: String = message.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    line.push('\n');
+    let _nobody_listens = io::stderr().write_all(line.as_bytes());
+}
+
+/// Why no update was tried, or its outcome could not be told.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    #[error("the supervisor's brief did not come: {0}")]
+    Brief(io::Error),
+    #[error("the worker's order did not come: {0}")]
+    Order(io::Error),
+    #[error("the worker did not take the report: {0}")]
+    Report(io::Error),
 }

@@ -85,7 +85,7 @@ impl Worker {
         let Brief { head, keys, repos } = brief;
         let now = Instant::now();
         let mut due = Due::new(head.schedule, repos.iter().map(|repo| repo.id));
-        for repo in repos.iter().filter(|repo| repo.reconcile) {
+        for repo in repos.iter().filter(|repo| repo.reconcile || state.knows(repo.directory)) {
             due.mark(repo.id, Mark::RECONCILE, now);
         }
         let repos = repos.into_iter().map(|repo| (repo.id, repo)).collect();

@@ -1,0 +1,168 @@
+//! Why an update failed: a reason from a closed list for programs, a line of text for people.
+//! Runs in the updater.
+//!
+//! libgit2 tells what happened partly by class and code, partly only by text; the tables below are
+//! the one place that reads its text. A remote can choose some of that text: it decides at most
+//! which word the log shows.
+
+use crate::audit::{Failure, Reason, Step};
+use git2::{ErrorClass, ErrorCode};
+use nix::errno::Errno;
+
+/// Where, why, and what the operator can do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", step.word())]
+pub struct Fault {
+    /// What the update was doing.
+    pub step: Step,
+    /// Why it failed.
+    pub reason: Reason,
+    /// The detail, without the step.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault that this program found itself.
+    pub fn new(step: Step, reason: Reason, message: impl Into<String>) -> Self {
+        Self { step, reason, message: message.into() }
+    }
+
+    /// The kernel refused something; `what` names the object, a path mostly.
+    pub fn errno(step: Step, what: impl std::fmt::Display, errno: Errno) -> Self {
+        Self::new(step, of_errno(errno), format!("{what}: {}", errno.desc()))
+    }
+
+    /// libgit2 refused something.
+    pub fn git(step: Step, error: &git2::Error) -> Self {
+        Self::new(step, of_git(step, error), error.message().trim())
+    }
+
+    /// What the worker is told.
+    pub const fn failure(&self) -> Failure {
+        Failure { step: self.step, reason: self.reason }
+    }
+}
+
+/// `map_err` for libgit2's calls.
+pub fn git(step: Step) -> impl Fn(git2::Error) -> Fault {
+    move |error| Fault::git(step, &error)
+}
+
+fn of_errno(errno: Errno) -> Reason {
+    match errno {
+        Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG => Reason::NoSpace,
+        Errno::ENOMEM => Reason::Memory,
+        Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO => {
+            Reason::Directory
+        }
+        Errno::EIO | Errno::EUCLEAN => Reason::Corrupt,
+        _ => Reason::Other,
+    }
+}
+
+fn of_git(step: Step, error: &git2::Error) -> Reason {
+    let text = error.message();
+    let says = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
+    if says(&["No space left on device", "Disk quota exceeded", "File too large"]) {
+        return Reason::NoSpace;
+    }
+    if error.class() == ErrorClass::NoMemory || says(&["Cannot allocate memory", "Out of memory"]) {
+        return Reason::Memory;
+    }
+    match error.code() {
+        ErrorCode::Locked => return if says(&["Permission denied", "Read-only"]) { Reason::Directory } else { Reason::Locked },
+        ErrorCode::Owner => return Reason::Directory,
+        ErrorCode::Auth => return Reason::Auth,
+        ErrorCode::Certificate => return Reason::Certificate,
+        ErrorCode::Timeout => return Reason::Network,
+        _ => {}
+    }
+    if step == Step::Fetch && is_from_the_network(error.class()) {
+        return of_remote(&text.to_ascii_lowercase());
+    }
+    match error.class() {
+        ErrorClass::Indexer
+        | ErrorClass::Odb
+        | ErrorClass::Object
+        | ErrorClass::Zlib
+        | ErrorClass::Tree
+        | ErrorClass::Tag
+        | ErrorClass::Reference
+        | ErrorClass::Index
+        | ErrorClass::Config
+        | ErrorClass::Invalid => Reason::Corrupt,
+        _ if says(&["Permission denied", "Read-only file system", "Not a directory"]) => Reason::Directory,
+        _ if error.code() == ErrorCode::NotFound => Reason::Corrupt,
+        _ => Reason::Other,
+    }
+}
+
+fn is_from_the_network(class: ErrorClass) -> bool {
+    matches!(class, ErrorClass::Net | ErrorClass::Ssh | ErrorClass::Ssl | ErrorClass::Http | ErrorClass::Os | ErrorClass::Callback)
+}
+
+/// What the large forges and git's own servers say, in lower case.
+fn of_remote(text: &str) -> Reason {
+    let says = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
+    if says(&["ssl certificate", "failed to load certificates"]) {
+        Reason::Certificate
+    } else if says(&["failed to authenticate", "authentication", "status code: 401", "status code: 403", "permission denied (publickey"]) {
+        Reason::Auth
+    } else if says(&["does not appear to be a git repository", "repository not found", "not be found", "not exported", "status code: 404"]) {
+        Reason::NoRepository
+    } else {
+        Reason::Network
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_answers_have_reasons() {
+        let cases = [
+            (Errno::ENOSPC, Reason::NoSpace),
+            (Errno::EDQUOT, Reason::NoSpace),
+            (Errno::EACCES, Reason::Directory),
+            (Errno::EROFS, Reason::Directory),
+            (Errno::ENOENT, Reason::Directory),
+            (Errno::ENOMEM, Reason::Memory),
+            (Errno::EIO, Reason::Corrupt),
+            (Errno::EMFILE, Reason::Other),
+        ];
+        for (errno, reason) in cases {
+            assert_eq!(Fault::errno(Step::Open, "/x", errno).reason, reason, "{errno}");
+        }
+    }
+
+    #[test]
+    fn libgit2s_answers_have_reasons() {
+        use ErrorClass as Class;
+        use ErrorCode as Code;
+        let cases = [
+            (Step::Fetch, Code::GenericError, Class::Os, "failed to connect to 127.0.0.1: Connection refused", Reason::Network),
+            (Step::Fetch, Code::GenericError, Class::Net, "failed to resolve address for x: Name or service not known", Reason::Network),
+            (Step::Fetch, Code::GenericError, Class::Ssh, "failed to start SSH session: Timed out waiting on socket", Reason::Network),
+            (Step::Fetch, Code::Timeout, Class::Net, "could not read from socket: timed out", Reason::Network),
+            (Step::Fetch, Code::Eof, Class::Ssh, "fatal: '/x.git' does not appear to be a git repository\n", Reason::NoRepository),
+            (Step::Fetch, Code::Eof, Class::Ssh, "ERROR: Repository not found.", Reason::NoRepository),
+            (Step::Fetch, Code::GenericError, Class::Http, "unexpected http status code: 404", Reason::NoRepository),
+            (Step::Fetch, Code::GenericError, Class::Http, "unexpected http status code: 403", Reason::Auth),
+            (Step::Fetch, Code::GenericError, Class::Ssh, "failed to authenticate SSH session: Wrong passphrase", Reason::Auth),
+            (Step::Fetch, Code::Auth, Class::Http, "remote authentication required but no callback set", Reason::Auth),
+            (Step::Fetch, Code::Certificate, Class::Ssl, "the SSL certificate is invalid", Reason::Certificate),
+            (Step::Fetch, Code::GenericError, Class::Os, "failed to write pack: No space left on device", Reason::NoSpace),
+            (Step::Fetch, Code::GenericError, Class::Indexer, "packfile trailer mismatch", Reason::Corrupt),
+            (Step::Verify, Code::GenericError, Class::Invalid, "the reference 'x' cannot be peeled", Reason::Corrupt),
+            (Step::Verify, Code::NotFound, Class::Odb, "object not found - no match for id", Reason::Corrupt),
+            (Step::Reset, Code::Locked, Class::Index, "the index is locked", Reason::Locked),
+            (Step::Reset, Code::Locked, Class::Os, "failed remove - 'x' is locked: Permission denied", Reason::Directory),
+            (Step::Reset, Code::GenericError, Class::Os, "could not open 'x' for writing: Permission denied", Reason::Directory),
+            (Step::Open, Code::Owner, Class::Config, "repository path '/x' is not owned by current user", Reason::Directory),
+        ];
+        for (step, code, class, text, reason) in cases {
+            assert_eq!(of_git(step, &git2::Error::new(code, class, text)), reason, "{text}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! `.git` as gwg wants it, and a `.git` that may not be used. Runs in the updater.
+//!
+//! Who can write in the work tree can write here. So its configuration is not read but replaced,
+//! and what would lead elsewhere is refused: links, gitfiles, alternates, a common directory.
+
+use super::beneath::{self, Kind};
+use super::failure::Fault;
+use crate::audit::{Reason, Step};
+use crate::brief::updater::Brief;
+use crate::brief::{Label, LabelKind, RemoteName};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, renameat};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// gwg's private directory in `.git`.
+pub const PRIVATE: &CStr = c"gwg";
+const UNFINISHED: &CStr = c".git.gwg-new";
+const CONFIG_MAX: u64 = 1 << 20;
+
+/// Makes an empty repository, whole or not at all.
+///
+/// # Errors
+/// Those of writing.
+pub fn make(root: &OwnedFd, brief: &Brief) -> nix::Result<()> {
+    beneath::remove_all(root, UNFINISHED)?;
+    let git = beneath::open_or_make_directory(root, UNFINISHED, 0o777)?;
+    beneath::open_or_make_directory(&git, PRIVATE, 0o700)?;
+    complete(&git, &brief.label)?;
+    beneath::write(&git, c"config", config(brief).as_bytes(), 0o666)?;
+    match renameat(root.as_fd(), UNFINISHED, root.as_fd(), c".git") {
+        // Another updater was faster: its lock decides.
+        Err(Errno::EEXIST | Errno::ENOTEMPTY) => Ok(()),
+        renamed => renamed,
+    }
+}
+
+/// Says whether a name may stand in a directory that counts as empty: what [`make`] left when it was
+/// killed, and what `mkfs` puts at the root of a file system.
+pub fn counts_as_nothing(name: &CStr) -> bool {
+    name == UNFINISHED || name == c"lost+found"
+}
+
+/// Puts back what a repository can't be opened without.
+///
+/// # Errors
+/// Those of writing.
+pub fn complete(git: &OwnedFd, label: &Label) -> nix::Result<()> {
+    let objects = beneath::open_or_make_directory(git, c"objects", 0o777)?;
+    beneath::open_or_make_directory(&objects, c"info", 0o777)?;
+    beneath::open_or_make_directory(&objects, c"pack", 0o777)?;
+    let refs = beneath::open_or_make_directory(git, c"refs", 0o777)?;
+    beneath::open_or_make_directory(&refs, c"heads", 0o777)?;
+    beneath::open_or_make_directory(&refs, c"tags", 0o777)?;
+    let head = beneath::read(git, c"HEAD", 4096)?;
+    if !head.is_some_and(|head| is_head(&head)) {
+        let branch = match label.kind {
+            LabelKind::Branch => &label.name,
+            // Detached as soon as the tag is here.
+            LabelKind::Tag => "gwg-none-yet",
+        };
+        beneath::write(git, c"HEAD", format!("ref: refs/heads/{branch}\n").as_bytes(), 0o666)?;
+    }
+    Ok(())
+}
+
+fn is_head(head: &[u8]) -> bool {
+    let head = head.trim_ascii();
+    head.starts_with(b"ref: refs/") || (head.len() == 40 && head.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Refuses a `.git` that could lead a read or a write elsewhere. Walks all of it.
+///
+/// # Errors
+/// [`Reason::ForeignDirectory`] with what stands there.
+pub fn refuse_hostile(git: &OwnedFd, shown: &str) -> Result<(), Fault> {
+    for elsewhere in [c"commondir", c"objects/info/alternates", c"objects/info/http-alternates", c"gitdir"] {
+        match beneath::open(git, elsewhere, OFlag::O_PATH, 0) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            Err(Errno::ELOOP) => break, // The walk below names the link.
+            Ok(_) => return Err(foreign(format!("{shown}/{}: gwg does not use parts of another repository", elsewhere.to_string_lossy()))),
+            Err(errno) => return Err(Fault::errno(Step::Open, shown, errno)),
+        }
+    }
+    walk(git, shown)
+}
+
+fn walk(directory: &OwnedFd, shown: &str) -> Result<(), Fault> {
+    let errno = |errno| Fault::errno(Step::Open, shown, errno);
+    for (name, kind) in beneath::list(directory).map_err(errno)? {
+        let path = format!("{shown}/{}", name.to_string_lossy());
+        match kind {
+            Kind::File => {}
+            Kind::Directory => walk(&beneath::open_directory(directory, name.as_c_str()).map_err(errno)?, &path)?,
+            Kind::Link => return Err(foreign(format!("{path} is a symlink, which gwg does not follow"))),
+            Kind::Special => return Err(foreign(format!("{path} is neither a file nor a directory"))),
+        }
+    }
+    Ok(())
+}
+
+/// Says whether this is a clone of the brief's remote, by its configuration.
+///
+/// # Errors
+/// The configuration can't be read, or names a format that libgit2 does not know.
+pub fn is_clone_of(git: &OwnedFd, brief: &Brief) -> Result<bool, Fault> {
+    let config = beneath::read(git, c"config", CONFIG_MAX).map_err(|errno| Fault::errno(Step::Open, ".git/config", errno))?;
+    let config = String::from_utf8_lossy(&config.unwrap_or_default()).into_owned();
+    for (section, key, value) in settings(&config) {
+        if section == "extensions" && (key == "objectformat" && value != "sha1" || key == "refstorage" && value != "files") {
+            return Err(foreign(format!(".git/config: {key} = {value} is not supported; clone anew into an empty directory")));
+        }
+    }
+    let section = format!("remote \"{}\"", brief.remote);
+    let url = settings(&config).filter(|(at, key, _)| *at == section && key == "url").map(|(_, _, value)| value).last();
+    Ok(url.is_some_and(|url| url == brief.url || (RemoteName::from_url(&url).is_some_and(|name| Some(name) == RemoteName::from_url(&brief.url)))))
+}
+
+/// The plain settings of a git configuration: section as written, key in lower case, value without
+/// quotes. Enough to recognise a clone; what it does not understand it leaves out.
+fn settings(config: &str) -> impl Iterator<Item = (&str, String, String)> {
+    let mut section = "";
+    config.lines().filter_map(move |line| {
+        let line = line.trim();
+        if let Some(header) = line.strip_prefix('[') {
+            section = header.split_once(']').map_or("", |(name, _)| name.trim());
+            return None;
+        }
+        let (key, value) = line.split_once('=')?;
+        Some((section, key.trim().to_ascii_lowercase(), value.trim().trim_matches('"').to_owned()))
+    })
+}
+
+/// Makes `.git/config` say what gwg says and nothing else. What was there is kept once, beside it.
+///
+/// # Errors
+/// Those of writing.
+pub fn set_config(git: &OwnedFd, brief: &Brief) -> nix::Result<bool> {
+    let wanted = config(brief);
+    let found = match beneath::read(git, c"config", CONFIG_MAX) {
+        Err(Errno::EFBIG) => Some(Vec::new()),
+        found => found?,
+    };
+    if found.as_deref() == Some(wanted.as_bytes()) {
+        return Ok(false);
+    }
+    const KEPT: &CStr = c"config.before-gwg";
+    if found.is_some() && beneath::look(git, KEPT)?.is_none() {
+        renameat(git.as_fd(), c"config", git.as_fd(), KEPT)?;
+    }
+    beneath::write(git, c"config", wanted.as_bytes(), 0o666)?;
+    Ok(true)
+}
+
+/// As `git clone` writes it, and `git status` and `git pull` want it.
+fn config(brief: &Brief) -> String {
+    let Brief { url, remote, label, .. } = brief;
+    let mut config = format!(
+        "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n\
+         [remote {}]\n\turl = {}\n\tfetch = {}\n",
+        quoted(remote),
+        quoted(url),
+        quoted(&format!("+refs/heads/*:refs/remotes/{remote}/*")),
+    );
+    match label.kind {
+        LabelKind::Branch => {
+            let (name, full) = (quoted(&label.name), quoted(&label.full_name()));
+            config += &format!("[branch {name}]\n\tremote = {}\n\tmerge = {full}\n", quoted(remote));
+        }
+        LabelKind::Tag => {}
+    }
+    config
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Moves objects and refs aside, so that the next fetch starts from nothing. The index stays: it
+/// tells which files the old commit had.
+///
+/// # Errors
+/// Those of renaming and writing.
+pub fn set_damaged_aside(git: &OwnedFd, label: &Label) -> nix::Result<()> {
+    let private = beneath::open_directory(git, PRIVATE)?;
+    beneath::remove_all(&private, DAMAGED)?;
+    let aside = beneath::open_or_make_directory(&private, DAMAGED, 0o700)?;
+    for name in [c"objects", c"refs", c"packed-refs", c"shallow", c"logs", c"HEAD", c"ORIG_HEAD", c"FETCH_HEAD"] {
+        match renameat(git.as_fd(), name, aside.as_fd(), name) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    complete(git, label)
+}
+
+/// Removes what [`set_damaged_aside`] kept.
+///
+/// # Errors
+/// Those of removing.
+pub fn forget_damaged(private: &OwnedFd) -> nix::Result<()> {
+    beneath::remove_all(private, DAMAGED)
+}
+
+const DAMAGED: &CStr = c"damaged";
+
+/// Removes the index; the next reset writes it anew.
+///
+/// # Errors
+/// Those of removing.
+pub fn remove_index(git: &OwnedFd) -> nix::Result<()> {
+    beneath::remove_file(git, c"index")
+}
+
+fn foreign(message: String) -> Fault {
+    Fault::new(Step::Open, Reason::ForeignDirectory, message)
+}
+
+/// Makes libgit2's home directory: only its `.ssh/known_hosts` is ever read.
+///
+/// # Errors
+/// Those of writing.
+pub fn make_home(private: &OwnedFd, known_hosts: &str) -> nix::Result<OwnedFd> {
+    let home = beneath::open_or_make_directory(private, c"home", 0o700)?;
+    let ssh = beneath::open_or_make_directory(&home, c".ssh", 0o700)?;
+    beneath::write(&ssh, c"known_hosts", known_hosts.as_bytes(), 0o600)?;
+    Ok(home)
+}

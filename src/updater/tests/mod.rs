@@ -1,0 +1,10 @@
+//! The updater against real remotes, with the real git as the judge. Each test plays one day in the
+//! life of a work tree.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod dirt;
+mod hostile;
+mod ordinary;
+mod repair;
+mod ssh;
+mod world;

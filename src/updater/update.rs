@@ -1,0 +1,137 @@
+//! One update, from top to bottom. Runs in the updater.
+
+use super::endpoint::Endpoint;
+use super::failure::{Fault, git};
+use super::tree::Tree;
+use super::trigger::Trigger;
+use super::{crash, fetch, gitdir, host_keys, libgit2, reset};
+use crate::audit::{Reason, Step};
+use crate::brief::updater::Brief;
+use crate::ids::CommitId;
+use crate::wire::order::{Order, Outcome, Report};
+use git2::{Commit, Oid, Repository};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::cell::Cell;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// Brings the work tree level with its remote. What people should know goes to `say`, a line a call.
+pub fn update(brief: &Brief, order: &Order, say: &dyn Fn(&str)) -> Report {
+    let run = Run { brief, order, say, bytes: Cell::new(0), old: Cell::new(None) };
+    let outcome = run.to_the_end().unwrap_or_else(|fault| {
+        say(&fault.to_string());
+        Outcome::Failed(fault.failure())
+    });
+    Report { old: run.old.get(), outcome, bytes: run.bytes.get() }
+}
+
+struct Run<'a> {
+    brief: &'a Brief,
+    order: &'a Order,
+    say: &'a dyn Fn(&str),
+    bytes: Cell<u64>,
+    old: Cell<Option<CommitId>>,
+}
+
+impl Run<'_> {
+    fn to_the_end(&self) -> Result<Outcome, Fault> {
+        let brief = self.brief;
+        libgit2::set_up(brief.connect_ms, brief.silence_ms)?;
+        let _certificates = trust(brief.ca.as_deref())?;
+        let tree = Tree::open(brief, self.order.known)?;
+        // A trigger that can't be touched must not keep the tree from being updated.
+        let trigger = brief.trigger.as_deref().map(|path| Trigger::find(path, &brief.directory)).transpose();
+        let outcome = self.deploy(&tree).and_then(|deployed| self.pull(&tree, trigger, deployed));
+        crash::end(&tree.private).map_err(|errno| Fault::errno(Step::Open, ".git/gwg/running", errno))?;
+        outcome
+    }
+
+    /// Fetches and resets. A damaged repository is rebuilt from its remote, once.
+    fn deploy(&self, tree: &Tree) -> Result<Deployed, Fault> {
+        let damage = match self.fetch_and_reset(tree) {
+            Err(fault) if fault.reason == Reason::Corrupt => fault,
+            result => return result,
+        };
+        (self.say)(&format!("{damage}; the repository is damaged and is fetched anew"));
+        let errno = |errno| Fault::errno(Step::Open, ".git", errno);
+        gitdir::set_damaged_aside(&tree.git, &self.brief.label).map_err(errno)?;
+        let deployed = self.fetch_and_reset(tree)?;
+        gitdir::forget_damaged(&tree.private).map_err(errno)?;
+        Ok(deployed)
+    }
+
+    fn fetch_and_reset(&self, tree: &Tree) -> Result<Deployed, Fault> {
+        let (brief, order) = (self.brief, self.order);
+        let known_hosts = Endpoint::of(&brief.url).map(|endpoint| host_keys::preferences(&brief.known_hosts, &endpoint));
+        let home = gitdir::make_home(&tree.private, &known_hosts.unwrap_or_default())
+            .map_err(|errno| Fault::errno(Step::Open, ".git/gwg/home", errno))?;
+        libgit2::set_home(&home)?;
+        let repo = tree.repository(brief)?;
+        let old = repo.head().and_then(|head| head.peel_to_commit()).ok().map(|commit| commit.id());
+        if let Some(old) = old {
+            self.old.set(Some(commit_id(old)?));
+        }
+
+        let tip = fetch::fetch(&repo, brief, order.key.as_ref(), &self.bytes)?;
+        let commit = find_commit(&repo, tip, brief)?;
+        let forced = match old {
+            Some(old) => old != commit.id() && !repo.graph_descendant_of(commit.id(), old).map_err(git(Step::Verify))?,
+            None => false,
+        };
+        let announced_seen = order.announced.is_none_or(|announced| is_in(&repo, announced, tip, &commit));
+        reset::reset(&repo, tree, brief, &commit)?;
+        Ok(Deployed { new: commit_id(commit.id())?, forced, announced_seen })
+    }
+
+    /// Touches the trigger, where there is one and it was not touched for this commit.
+    fn pull(&self, tree: &Tree, trigger: Result<Option<Trigger>, Fault>, deployed: Deployed) -> Result<Outcome, Fault> {
+        let Deployed { new, forced, announced_seen } = deployed;
+        let due = self.brief.trigger.is_some() && self.order.triggered != Some(new);
+        if due && let Some(trigger) = trigger? {
+            trigger.touch(tree.root.as_fd())?;
+        }
+        Ok(Outcome::Current { new, forced, triggered: due, announced_seen })
+    }
+}
+
+struct Deployed {
+    new: CommitId,
+    forced: bool,
+    announced_seen: bool,
+}
+
+fn find_commit<'r>(repo: &'r Repository, tip: Oid, brief: &Brief) -> Result<Commit<'r>, Fault> {
+    let object = repo.find_object(tip, None).map_err(git(Step::Verify))?;
+    object.peel_to_commit().map_err(|error| match error.code() {
+        git2::ErrorCode::InvalidSpec | git2::ErrorCode::Peel => {
+            Fault::new(Step::Verify, Reason::Other, format!("{} is at {tip}, which is no commit", brief.label))
+        }
+        _ => Fault::git(Step::Verify, &error),
+    })
+}
+
+/// Whether the announced commit (or annotated tag) has arrived. One that is not here has not.
+fn is_in(repo: &Repository, announced: CommitId, tip: Oid, commit: &Commit<'_>) -> bool {
+    let Ok(announced) = Oid::from_bytes(announced.as_bytes()) else { return false };
+    if announced == tip || announced == commit.id() {
+        return true;
+    }
+    let Ok(announced) = repo.find_object(announced, None).and_then(|object| object.peel_to_commit()) else { return false };
+    announced.id() == commit.id() || repo.graph_descendant_of(commit.id(), announced.id()).unwrap_or(false)
+}
+
+fn commit_id(id: Oid) -> Result<CommitId, Fault> {
+    let bytes = <[u8; 20]>::try_from(id.as_bytes());
+    bytes.map(CommitId::from_bytes).map_err(|_| Fault::new(Step::Verify, Reason::Other, "only SHA-1 repositories are supported"))
+}
+
+/// Hands certificates to OpenSSL, which wants a file: one in memory, open as long as the result.
+fn trust(certificates: Option<&str>) -> Result<Option<OwnedFd>, Fault> {
+    let Some(certificates) = certificates else { return Ok(None) };
+    let file = memfd_create(c"ca", MFdFlags::MFD_CLOEXEC).map_err(|errno| Fault::errno(Step::Start, "caFile", errno))?;
+    let mut file = File::from(file);
+    file.write_all(certificates.as_bytes()).map_err(|error| Fault::new(Step::Start, Reason::Other, format!("caFile: {error}")))?;
+    libgit2::trust(&format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    Ok(Some(file.into()))
+}
