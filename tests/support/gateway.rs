@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 pub const GWG: &str = env!("CARGO_BIN_EXE_gwg");
 
 /// A running gateway; killed when dropped. Its log is printed where the test fails.
-pub struct Gateway<'a> {
-    scratch: &'a Scratch,
+pub struct Gateway {
+    scratch: Scratch,
     config: Config,
     user: Option<u32>,
     child: Child,
@@ -31,20 +31,20 @@ pub struct Gateway<'a> {
     log: Log,
 }
 
-impl<'a> Gateway<'a> {
+impl Gateway {
     /// Starts it and waits until it answers.
-    pub fn start(scratch: &'a Scratch, config: Config) -> Self {
+    pub fn start(scratch: &Scratch, config: Config) -> Self {
         Self::start_as(scratch, config, None)
     }
 
     /// The same, invoked by another user (as root only).
-    pub fn start_as(scratch: &'a Scratch, config: Config, user: Option<u32>) -> Self {
+    pub fn start_as(scratch: &Scratch, config: Config, user: Option<u32>) -> Self {
         let log = Log::default();
         for _ in 0..10 {
             let port = free_port();
             let config = config.clone().set("port", port);
             let child = spawn(scratch, &config, user, &log);
-            let mut gateway = Self { scratch, config, user, child, port, log: log.clone() };
+            let mut gateway = Self { scratch: scratch.clone(), config, user, child, port, log: log.clone() };
             if gateway.answers() {
                 return gateway;
             }
@@ -54,11 +54,16 @@ impl<'a> Gateway<'a> {
         panic!("found no free port");
     }
 
+    /// Its configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Ends it if it still runs, and starts it again on the same port with the same directories.
     pub fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.child = spawn(self.scratch, &self.config, self.user, &self.log);
+        self.child = spawn(&self.scratch, &self.config, self.user, &self.log);
         assert!(self.answers(), "gwg ended at its second start");
     }
 
@@ -111,6 +116,18 @@ impl<'a> Gateway<'a> {
         (status, start.elapsed())
     }
 
+    /// Waits for a line of the log about the repository at `path` with all of the words.
+    pub fn wait_for_log(&self, mark: usize, path: &str, words: &[&str]) -> String {
+        let repo = format!("repo={path}");
+        let words: Vec<&str> = words.iter().copied().chain([repo.as_str()]).collect();
+        self.log.wait_after(mark, &words)
+    }
+
+    /// How many updates of the repository at `path` ended well.
+    pub fn updates(&self, path: &str) -> usize {
+        self.log.matching(&["update ok", &format!("repo={path} ")]).len()
+    }
+
     /// A signed push of that commit to what the repository at `path` follows.
     pub fn push(&self, path: &str, commit: &str) -> Delivery {
         let repo = self.config.repo_at(path);
@@ -138,7 +155,7 @@ impl<'a> Gateway<'a> {
     }
 }
 
-impl Drop for Gateway<'_> {
+impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -18,6 +18,7 @@ pub mod need;
 pub mod processes;
 pub mod remote;
 pub mod scratch;
+pub mod site;
 pub mod sshd;
 pub mod tree;
 pub mod wait;

@@ -7,6 +7,7 @@ use super::need;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// The children's users where the tests run as root: numbers that no user has.
@@ -18,9 +19,10 @@ pub const LISTENER: u32 = 64003;
 /// Invokes gwg where a test as root wants to see an ordinary user do it.
 pub const INVOKER: u32 = 64010;
 
-/// Gone when dropped.
+/// Gone when the last copy is dropped.
+#[derive(Debug, Clone)]
 pub struct Scratch {
-    directory: TempDir,
+    directory: Arc<TempDir>,
 }
 
 impl Scratch {
@@ -29,7 +31,7 @@ impl Scratch {
         let base = if need::is_root() { PathBuf::from("/run") } else { std::env::temp_dir() };
         let directory = tempfile::Builder::new().prefix("gwg-test-").tempdir_in(base).unwrap();
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-        Self { directory }
+        Self { directory: Arc::new(directory) }
     }
 
     /// The directory.
