@@ -28,7 +28,12 @@ impl Remote {
         &self.bare
     }
 
-    /// Its directory's name.
+    /// The clone, for changes that [`commit`](Self::commit) takes along.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// The bare repository's name.
     pub fn name(&self) -> &str {
         self.bare.file_name().and_then(|name| name.to_str()).unwrap()
     }
