@@ -112,8 +112,12 @@ impl Gateway {
     pub fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
         let start = Instant::now();
         self.process().signal(signal);
-        let status = wait::until("gwg ends", || self.child.try_wait().unwrap());
-        (status, start.elapsed())
+        (self.wait(), start.elapsed())
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait::until("gwg ends", || self.child.try_wait().unwrap())
     }
 
     /// Waits for a line of the log about the repository at `path` with all of the words.
