@@ -192,9 +192,10 @@ impl Reader {
         let word = |at: usize| self.text(at).starts_with(|c: char| c.is_alphabetic() || c == '_');
         let root = self.at == 0 || self.text(self.at - 1) != "::";
         // `::a` from the root of all, and not the `::a` after a word, `<…>` or `[…]`; an arrow ends none.
-        let after = |back: usize| self.at.checked_sub(back).map_or("", |at| self.text(at));
-        let closing = matches!(after(2), "]") || (after(2) == ">" && !matches!(after(3), "-" | "="));
-        let global = !root && !closing && !(self.at > 1 && word(self.at - 2));
+        let before = |back: usize| self.at.checked_sub(back).map_or("", |at| self.text(at));
+        let after_word = self.at > 1 && word(self.at - 2);
+        let after_bracket = before(2) == "]" || (before(2) == ">" && !matches!(before(3), "-" | "="));
+        let global = !(root || after_word || after_bracket);
         word(self.at) && self.text(self.at + 1) == "::" && (root || global)
     }
 
