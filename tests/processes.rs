@@ -172,7 +172,7 @@ fn starts_and_ends_of_processes_are_logged() {
     site.gateway.log().wait(&["process started", "role=gwg-worker", &format!("pid={}", worker.pid())]);
     let mark = site.gateway.log().mark();
     worker.kill();
-    site.gateway.log().wait_after(mark, &["process ended", "role=gwg-worker", &format!("pid={}", worker.pid())]);
+    site.gateway.log().wait_after(mark, &["process died", "role=gwg-worker", "signal 9", &format!("pid={}", worker.pid())]);
     let next: Process = site.gateway.child_other_than("gwg-worker", &[worker]);
     site.gateway.log().wait_after(mark, &["process started", "role=gwg-worker", &format!("pid={}", next.pid())]);
 }

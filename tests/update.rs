@@ -64,7 +64,7 @@ fn rewritten_history_is_followed() {
     let mark = site.gateway.log().mark();
     let rewritten = site.deploy(&[("README", "another second\n")]);
     assert!(!site.tree().directory.join("only").exists());
-    site.gateway.wait_for_log(mark, PATH, &["update ok", "forced", &rewritten[..10]]);
+    site.gateway.wait_for_log(mark, PATH, &["update ok", "forced=true", &rewritten[..10]]);
 }
 
 #[test]
