@@ -16,7 +16,7 @@
 //! | `cli` | supervisor's executable | the operator's commands | config, wire, supervisor, ids |
 //! | `listener` | gwg-listener | HTTP and signatures | brief, wire, link, confine, audit, ids |
 //! | `worker` | gwg-worker | what is due, keys, state | brief, wire, link, confine, audit, ids |
-//! | `updater` | gwg-updater | one fetch, one reset, one trigger | brief, wire, confine, ids |
+//! | `updater` | gwg-updater | one fetch, one reset, one trigger | brief, wire, confine, audit, ids |
 
 pub mod audit;
 pub mod brief;
