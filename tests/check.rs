@@ -205,6 +205,24 @@ fn a_bad_configuration_or_none_does_not_start() {
     }
 }
 
+/// The current directory is for an ordinary user; root would run what anyone left in `/tmp`.
+#[test]
+fn the_current_directory_is_searched_for_ordinary_users_only() {
+    if std::path::Path::new("/etc/gwg").exists() {
+        need::missing::<()>("a machine without /etc/gwg");
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.file("config.json", &json!({"port": 6543, "repos": []}).to_string());
+    let output = run(&scratch, &["check"]);
+    let found = said(&output).contains("config.json");
+    assert_eq!(found, !need::is_root(), "{}", said(&output));
+    if need::is_root() {
+        assert_eq!(output.status.code(), Some(BAD_CONFIG), "{}", said(&output));
+        assert!(said(&output).contains("/etc/gwg"), "where was it looked for? {}", said(&output));
+    }
+}
+
 #[test]
 fn the_environment_overrides_global_keys() {
     let scratch = Scratch::new();
