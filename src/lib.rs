@@ -8,7 +8,7 @@
 //! | [`ids`] | every process | small checked types that cross borders | – |
 //! | [`brief`] | every process | what each child is told about its job | ids |
 //! | [`wire`] | every process | the border: framing and one enum for each direction; pure | ids, brief, audit |
-//! | [`link`] | supervisor, listener, worker | typed ends of a socketpair, for tokio | wire, confine |
+//! | [`link`] | supervisor, listener, worker | typed ends of a socketpair, for tokio | wire, confine, ids |
 //! | [`confine`] | every process | privileges given before exec and dropped after it; descriptors | – |
 //! | [`audit`] | every process | what happened, as types | ids |
 //! | `config` | supervisor | file → checked configuration → briefs | ids, brief |

@@ -1,0 +1,195 @@
+//! What each running child is and holds, as the kernel tells it: users, capabilities, descriptors,
+//! limits, and whose secrets are in whose memory.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use support::config::{Config, Repo, SECRET};
+use support::gateway::{GWG, Gateway};
+use support::loopback::Mode;
+use support::processes::Process;
+use support::remote::Remote;
+use support::scratch::{self, INVOKER, LISTENER, Scratch, UPDATER, WORKER};
+use support::site::{Ground, PATH, Site};
+use support::sshd::Sshd;
+use support::{keys, need};
+
+const CHILDREN: &[(&str, u32)] = &[("gwg-listener", LISTENER), ("gwg-worker", WORKER), ("gwg-updater", UPDATER)];
+
+/// A gateway whose first update is running and held up: all three children are there, and have
+/// heard from outside.
+fn all_running() -> Site {
+    let ground = Ground::new();
+    ground.daemon.set(Mode::Hold);
+    let repo = ground.repo();
+    let site = ground.start_with(repo);
+    site.daemon.server().wait_for_more_than(0);
+    site
+}
+
+/// What holds with and without root.
+fn assert_confined(child: Process) {
+    let name = child.name();
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(child.status(set).as_deref(), Some("0000000000000000"), "{name} {set}");
+    }
+    assert_eq!(child.status("NoNewPrivs").as_deref(), Some("1"), "{name}");
+    // The kernel gives the files of a process that may not be dumped to root.
+    assert_eq!(fs::metadata(child.path("environ")).unwrap().uid(), 0, "{name} may be dumped");
+    let limits = fs::read_to_string(child.path("limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{name}: {core}");
+    let arguments = String::from_utf8_lossy(&fs::read(child.path("cmdline")).unwrap()).into_owned();
+    assert!(!arguments.contains(SECRET) && !arguments.contains("/"), "{name} has arguments that tell something: {arguments:?}");
+}
+
+#[test]
+fn each_child_has_a_user_of_its_own_and_no_privilege() {
+    let Some(()) = need::root() else { return };
+    let site = all_running();
+    for (name, user) in CHILDREN {
+        let child = site.gateway.child(name);
+        for key in ["Uid", "Gid"] {
+            let ids = child.status(key).unwrap();
+            assert!(ids.split_whitespace().all(|id| id == user.to_string()), "{name} {key}: {ids}");
+        }
+        assert_eq!(child.status("Groups").as_deref(), Some(""), "{name}");
+        assert_eq!(child.status("CapBnd").as_deref(), Some("0000000000000000"), "{name}");
+        assert_confined(child);
+        assert_eq!(fs::read(child.path("environ")).unwrap(), b"", "{name} has an environment");
+        site.gateway.log().wait(&["process started", &format!("role={name}"), &format!("uid={user}")]);
+    }
+    site.daemon.set(Mode::Serve);
+}
+
+#[test]
+fn an_ordinary_user_gets_the_same_but_the_users() {
+    if need::is_root() {
+        return;
+    }
+    let site = all_running();
+    let us = nix::unistd::getuid().to_string();
+    for (name, _) in CHILDREN {
+        let child = site.gateway.child(name);
+        assert!(child.status("Uid").unwrap().split_whitespace().all(|id| id == us), "{name}");
+        assert_confined(child);
+    }
+    site.daemon.set(Mode::Serve);
+}
+
+/// The other world, seen from root.
+#[test]
+fn invoked_by_an_ordinary_user_it_works_too() {
+    let Some(()) = need::root() else { return };
+    if !reachable_for_all(GWG) {
+        need::missing::<()>("executables that every user can reach");
+        return;
+    }
+    let ground = Ground::new();
+    for name in ["trees", "triggers"] {
+        scratch::give_to(&ground.scratch.directory(name), INVOKER);
+    }
+    let repo = ground.repo();
+    for name in ["trees", "triggers"] {
+        scratch::give_to(&ground.scratch.directory(name), INVOKER);
+    }
+    let config = Config::new().without("user").without("worker_user").without("listener_user").repo(repo);
+    let gateway = Gateway::start_as(&ground.scratch, config, Some(INVOKER));
+    gateway.tree(PATH).wait_for(&ground.remote.head(), None);
+    for name in ["gwg-listener", "gwg-worker"] {
+        let child = gateway.child(name);
+        assert!(child.status("Uid").unwrap().split_whitespace().all(|id| id == INVOKER.to_string()), "{name}");
+        assert_confined(child);
+    }
+    gateway.deploy(PATH, &ground.remote.publish(&[("README", "second\n")]));
+}
+
+fn reachable_for_all(path: &str) -> bool {
+    std::path::Path::new(path).ancestors().all(|part| fs::metadata(part).is_ok_and(|found| found.mode() & 0o001 != 0))
+}
+
+#[test]
+fn each_child_holds_only_its_own_descriptors() {
+    let Some(()) = need::root() else { return };
+    let site = all_running();
+    let scratch = site.scratch.path().to_str().unwrap().to_owned();
+    for (name, _) in CHILDREN {
+        let found = site.gateway.child(name).descriptors();
+        assert_eq!(found[0], (0, "/dev/null".into()), "{name}");
+        assert!(found[1].1.starts_with("pipe:") && found[1].1 == found[2].1, "{name}: {found:?}");
+        for (number, target) in &found {
+            let allowed = match *name {
+                "gwg-listener" => is_plumbing(target),
+                "gwg-worker" => is_plumbing(target) || target.starts_with(&format!("{scratch}/state")),
+                _ => {
+                    is_plumbing(target)
+                        || target.starts_with(&format!("{scratch}/trees"))
+                        || target.starts_with(&format!("{scratch}/triggers"))
+                }
+            };
+            assert!(allowed, "{name} holds {number}: {target}");
+        }
+    }
+    site.daemon.set(Mode::Serve);
+}
+
+/// Sockets, pipes, sealed briefs and what an event loop needs.
+fn is_plumbing(target: &str) -> bool {
+    let kinds = ["socket:", "pipe:", "anon_inode:", "/memfd:"];
+    target == "/dev/null" || kinds.iter().any(|kind| target.starts_with(kind))
+}
+
+/// The process that parsed the request never had the ssh key.
+#[test]
+fn the_key_is_in_the_worker_and_the_secret_in_the_listener_and_neither_in_the_other() {
+    let Some(()) = need::root() else { return };
+    let scratch = Scratch::new();
+    let Some(sshd) = Sshd::start(&scratch.directory("sshd")) else { return };
+    let remote = Remote::new(&scratch.directory("remotes"), "site");
+    let key = keys::generate(scratch.path(), "key", &["-t", "rsa", "-b", "2048"], "");
+    sshd.authorize(&key.public);
+    let known = scratch.file("known_hosts", &(sshd.known_hosts_line() + "\n"));
+    let repo = Repo::new(&scratch, PATH, &sshd.url(remote.bare()));
+    let repo = repo.set("sshPrivKey", key.file.to_str().unwrap()).set("knownHosts", known.to_str().unwrap());
+    let gateway = Gateway::start(&scratch, Config::new().repo(repo));
+    gateway.tree(PATH).wait_for(&remote.head(), None);
+    gateway.deploy(PATH, &remote.publish(&[("README", "second\n")]));
+
+    let text = fs::read_to_string(&key.file).unwrap();
+    let line = text.lines().nth(10).unwrap();
+    let (listener, worker) = (gateway.child("gwg-listener"), gateway.child("gwg-worker"));
+    assert!(in_memory(worker, line), "this test does not see the key where it must be");
+    assert!(!in_memory(listener, line), "the listener has the ssh key");
+    assert!(in_memory(listener, SECRET), "this test does not see the secret where it must be");
+    assert!(!in_memory(worker, SECRET), "the worker has the webhook secret");
+    assert!(!in_memory(listener, "/trees/site"), "the listener knows where the work tree is");
+    assert!(!in_memory(worker, "/trees/site"), "the worker knows where the work tree is");
+}
+
+/// Whether the text stands anywhere in the memory of the process.
+fn in_memory(process: Process, text: &str) -> bool {
+    let maps = fs::read_to_string(process.path("maps")).unwrap();
+    let memory = File::open(process.path("mem")).unwrap();
+    let mut ranges = maps.lines().filter(|line| !line.contains("[vvar") && !line.contains("[vsyscall]")).filter_map(|line| {
+        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+        Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
+    });
+    ranges.any(|(start, end)| {
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        memory.read_exact_at(&mut bytes, start).is_ok() && contains(&bytes, text.as_bytes())
+    })
+}
+
+/// By the first byte: these tests are built without optimisation.
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(place) = rest.iter().position(|byte| *byte == wanted[0]) {
+        if rest[place..].starts_with(wanted) {
+            return true;
+        }
+        rest = &rest[place + 1..];
+    }
+    false
+}

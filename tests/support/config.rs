@@ -1,0 +1,134 @@
+//! A configuration, as a test wants it: what every test needs is there, a test adds what it is about.
+
+use super::need;
+use super::scratch::{self, Scratch};
+use super::tree::Tree;
+use serde_json::Value;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// The webhook secret where a test sets no other.
+pub const SECRET: &str = "correct horse battery staple";
+
+/// One repository's part: keys and values in their order.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    keys: Vec<(String, Value)>,
+}
+
+impl Repo {
+    /// A repository that follows `master`, below `path`, with secret and trigger.
+    pub fn new(scratch: &Scratch, path: &str, url: &str) -> Self {
+        let name = path.trim_matches('/').replace('/', "-");
+        let directory = scratch.updaters_directory("trees").join(&name);
+        let trigger = scratch.updaters_directory("triggers").join(&name);
+        Self { keys: Vec::new() }
+            .set("path", path)
+            .set("url", url)
+            .set("directory", directory.to_str().unwrap())
+            .set("trigger", trigger.to_str().unwrap())
+            .set("secret", SECRET)
+    }
+
+    /// Sets a key.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        set(&mut self.keys, key, value.into());
+        self
+    }
+
+    /// Leaves a key out.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.keys.retain(|(name, _)| name != key);
+        self
+    }
+
+    /// The value of a key that is a text.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.keys.iter().find(|(name, _)| name == key).and_then(|(_, value)| value.as_str())
+    }
+
+    /// Where it is deployed to.
+    pub fn tree(&self) -> Tree {
+        let path = |key| PathBuf::from(self.text(key).unwrap_or("/nonexistent"));
+        Tree { directory: path("directory"), trigger: path("trigger") }
+    }
+
+    /// The full name of the ref that it follows.
+    pub fn ref_name(&self) -> String {
+        let kind = if self.text("labelType") == Some("tag") { "tags" } else { "heads" };
+        format!("refs/{kind}/{}", self.text("label").unwrap_or("master"))
+    }
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    keys: Vec<(String, Value)>,
+    repos: Vec<Repo>,
+}
+
+impl Config {
+    /// On loopback; as root with users for the children.
+    pub fn new() -> Self {
+        let config = Self { keys: Vec::new(), repos: Vec::new() }.set("listen", "127.0.0.1").set("port", 0);
+        if !need::is_root() {
+            return config;
+        }
+        config.set("user", scratch::UPDATER).set("worker_user", scratch::WORKER).set("listener_user", scratch::LISTENER)
+    }
+
+    /// Sets a global key. A value that is an object becomes a nested block.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        set(&mut self.keys, key, value.into());
+        self
+    }
+
+    /// Leaves a global key out.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.keys.retain(|(name, _)| name != key);
+        self
+    }
+
+    /// Adds a repository.
+    #[must_use]
+    pub fn repo(mut self, repo: Repo) -> Self {
+        self.repos.push(repo);
+        self
+    }
+
+    /// The repository with this path.
+    pub fn repo_at(&self, path: &str) -> &Repo {
+        self.repos.iter().find(|repo| repo.text("path") == Some(path)).unwrap()
+    }
+
+    /// All repositories.
+    pub fn repos(&self) -> &[Repo] {
+        &self.repos
+    }
+
+    /// As YAML. Values are written as JSON, which YAML contains.
+    pub fn yaml(&self) -> String {
+        let mut text = String::new();
+        for (key, value) in &self.keys {
+            writeln!(text, "{key}: {value}").unwrap();
+        }
+        text.push_str(if self.repos.is_empty() { "repos: []\n" } else { "repos:\n" });
+        for repo in &self.repos {
+            for (place, (key, value)) in repo.keys.iter().enumerate() {
+                writeln!(text, "  {} {key}: {value}", if place == 0 { '-' } else { ' ' }).unwrap();
+            }
+        }
+        text
+    }
+}
+
+fn set(keys: &mut Vec<(String, Value)>, key: &str, value: Value) {
+    match keys.iter_mut().find(|(name, _)| name == key) {
+        Some((_, old)) => *old = value,
+        None => keys.push((key.to_owned(), value)),
+    }
+}

@@ -1,0 +1,24 @@
+//! What the integration tests share: remotes, servers on loopback, a running gwg, deliveries.
+//!
+//! Everything here drives real programs (git, sshd, the built executables) and judges by what can be
+//! seen from outside: HTTP answers, `/proc`, real git, and, where nothing else can tell, the log.
+//! Each test file compiles this on its own and uses a part of it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod config;
+pub mod delivery;
+pub mod gateway;
+pub mod git_daemon;
+pub mod http_backend;
+pub mod https;
+pub mod keys;
+pub mod log;
+pub mod loopback;
+pub mod need;
+pub mod processes;
+pub mod remote;
+pub mod scratch;
+pub mod site;
+pub mod sshd;
+pub mod tree;
+pub mod wait;

@@ -1,0 +1,78 @@
+//! What a test needs of the machine. A test that lacks something says so on stderr and ends early;
+//! with `GWG_TEST_REQUIRE=all` in the environment that is a failure, so that a gate can't pass by
+//! skipping.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The OpenSSH server, and a user whom it would let in.
+pub fn sshd() -> Option<PathBuf> {
+    let program = program_at(&["/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd"]).or_else(|| missing("sshd (package openssh-server)"))?;
+    let user = user();
+    if user.is_none() {
+        return missing("an entry in the user database for whoever runs the tests (sshd logs in as that user)");
+    }
+    if nix::unistd::geteuid().is_root() && std::fs::create_dir_all("/run/sshd").is_err() {
+        return missing("/run/sshd, which sshd wants as root");
+    }
+    ssh_keygen()?;
+    Some(program)
+}
+
+/// The name of whoever runs the tests.
+pub fn user() -> Option<String> {
+    nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name)
+}
+
+/// `ssh-keygen`
+pub fn ssh_keygen() -> Option<PathBuf> {
+    in_path("ssh-keygen").or_else(|| missing("ssh-keygen (package openssh-client)"))
+}
+
+/// `nm`
+pub fn nm() -> Option<PathBuf> {
+    in_path("nm").or_else(|| missing("nm (package binutils)"))
+}
+
+/// `git http-backend`
+pub fn http_backend() -> Option<PathBuf> {
+    let path = PathBuf::from(super::remote::git(Path::new("/"), &["--exec-path"])).join("git-http-backend");
+    if path.exists() { Some(path) } else { missing("git http-backend (package git)") }
+}
+
+/// Root, for what only root can do or see.
+pub fn root() -> Option<()> {
+    if nix::unistd::geteuid().is_root() { Some(()) } else { missing("root") }
+}
+
+/// An ordinary user, for what root may do anyway.
+pub fn no_root() -> Option<()> {
+    if nix::unistd::geteuid().is_root() { not_here("for an ordinary user only") } else { Some(()) }
+}
+
+/// Whether the tests run as root: children then have users of their own.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+}
+
+fn program_at(candidates: &[&str]) -> Option<PathBuf> {
+    candidates.iter().map(PathBuf::from).find(|path| path.is_file())
+}
+
+/// Says that the running test is skipped, or fails it where nothing may be skipped.
+pub fn missing<T>(what: &str) -> Option<T> {
+    assert!(std::env::var("GWG_TEST_REQUIRE").as_deref() != Ok("all"), "this test needs {what}, and GWG_TEST_REQUIRE=all allows no skip");
+    not_here(&format!("needs {what}"))
+}
+
+/// Straight to the descriptor: the harness swallows what passing tests print with macros.
+fn not_here<T>(reason: &str) -> Option<T> {
+    let thread = std::thread::current();
+    let _ = writeln!(std::io::stderr(), "SKIPPED {}: {reason}", thread.name().unwrap_or("a test"));
+    None
+}

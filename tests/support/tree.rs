@@ -1,0 +1,73 @@
+//! A work tree that gwg keeps, judged by the real git.
+
+use super::remote::git;
+use super::wait;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A work tree and its trigger.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The work tree.
+    pub directory: PathBuf,
+    /// The file that an update touches.
+    pub trigger: PathBuf,
+}
+
+impl Tree {
+    /// The commit that HEAD stands for; none where there is no repository or no commit.
+    pub fn head(&self) -> Option<String> {
+        let mut command = super::remote::command(&self.directory.join(".git").is_dir().then(|| self.directory.clone())?);
+        let output = command.args(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Runs git in the work tree.
+    pub fn git(&self, arguments: &[&str]) -> String {
+        git(&self.directory, arguments)
+    }
+
+    /// A file's content.
+    pub fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.directory.join(name)).ok()
+    }
+
+    /// When the trigger was last touched; none where it is not there.
+    pub fn touched(&self) -> Option<SystemTime> {
+        fs::symlink_metadata(&self.trigger).ok()?.modified().ok()
+    }
+
+    /// Waits until the tree is at the commit and the trigger has been touched since `before`, then
+    /// asks git whether all is well.
+    pub fn wait_for(&self, commit: &str, before: Option<SystemTime>) {
+        wait::until_true(&format!("{} is at {commit} and the trigger touched", self.directory.display()), || {
+            self.head().as_deref() == Some(commit) && self.touched() != before
+        });
+        self.assert_healthy();
+    }
+
+    /// Nothing to commit, nothing untracked, nothing broken, no lock and no half of a pack left.
+    pub fn assert_healthy(&self) {
+        assert_eq!(self.git(&["status", "--porcelain"]), "", "git status is not clean");
+        let fsck = self.git(&["fsck", "--strict", "--no-dangling", "--no-progress"]);
+        assert!(!fsck.contains("missing") && !fsck.contains("error"), "git fsck: {fsck}");
+        let left = left_behind(&self.directory.join(".git"));
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+/// Locks and parts of packs below a `.git`. The updater's own lock file may stay: what counts is
+/// that nobody holds it.
+fn left_behind(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(left_behind(&path));
+        } else if (name.ends_with(".lock") && !name.starts_with("gwg")) || name.starts_with("pack_git2_") {
+            found.push(path);
+        }
+    }
+    found
+}
