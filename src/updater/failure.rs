@@ -69,6 +69,10 @@ fn of_git(step: Step, error: &git2::Error) -> Reason {
     if error.class() == ErrorClass::NoMemory || says(&["Cannot allocate memory", "Out of memory"]) {
         return Reason::Memory;
     }
+    // A name in the remote's tree that git forbids: fetching it again would not help.
+    if says(&["invalid path", "contains an invalid"]) {
+        return Reason::Other;
+    }
     match error.code() {
         ErrorCode::Locked => return if says(&["Permission denied", "Read-only"]) { Reason::Directory } else { Reason::Locked },
         ErrorCode::Owner => return Reason::Directory,
@@ -159,6 +163,7 @@ mod tests {
             (Step::Reset, Code::Locked, Class::Index, "the index is locked", Reason::Locked),
             (Step::Reset, Code::Locked, Class::Os, "failed remove - 'x' is locked: Permission denied", Reason::Directory),
             (Step::Reset, Code::GenericError, Class::Os, "could not open 'x' for writing: Permission denied", Reason::Directory),
+            (Step::Reset, Code::GenericError, Class::Index, "invalid path: 'git~1'", Reason::Other),
             (Step::Open, Code::Owner, Class::Config, "repository path '/x' is not owned by current user", Reason::Directory),
         ];
         for (step, code, class, text, reason) in cases {

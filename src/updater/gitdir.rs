@@ -91,7 +91,12 @@ fn walk(directory: &OwnedFd, shown: &str) -> Result<(), Fault> {
         let path = format!("{shown}/{}", name.to_string_lossy());
         match kind {
             Kind::File => {}
-            Kind::Directory => walk(&beneath::open_directory(directory, name.as_c_str()).map_err(errno)?, &path)?,
+            Kind::Directory => match beneath::open_directory(directory, name.as_c_str()) {
+                Ok(below) => walk(&below, &path)?,
+                // Gone since: another updater works here, and the lock will say so.
+                Err(Errno::ENOENT) => {}
+                Err(error) => return Err(errno(error)),
+            },
             Kind::Link => return Err(foreign(format!("{path} is a symlink, which gwg does not follow"))),
             Kind::Special => return Err(foreign(format!("{path} is neither a file nor a directory"))),
         }

@@ -1,10 +1,11 @@
 //! Makes a work tree safe for libgit2's checkout. Runs in the updater; distrusts whoever else can
 //! write in the tree.
 //!
-//! Where someone has put a symlink in the place of a tracked file or directory, libgit2's checkout
-//! writes and deletes through it, outside of the repository; git itself does not. So before a
-//! checkout such links are removed: wherever the tree that is being left or the one that comes has
-//! a directory or a regular file. All of it from descriptors, and following nothing.
+//! libgit2's checkout writes and deletes through a symlink that someone has put in the place of a
+//! tracked directory or file, outside of the repository; git itself does not. It also forgets
+//! files whose kind changed (file, link, directory) in some combinations. So everything that stands
+//! in the way, or that is to go, is removed here, from descriptors and following nothing. All that
+//! libgit2 then meets is of the right kind, or missing.
 
 use super::beneath::{self, Kind};
 use super::failure::{Fault, git};
@@ -13,7 +14,7 @@ use git2::{ObjectType, Repository, Tree};
 use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::collections::HashSet;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -23,60 +24,75 @@ const SYMLINK: i32 = 0o120_000;
 /// The paths of a tree's files, links and submodules.
 pub type Paths = HashSet<Vec<u8>>;
 
-/// Removes the links that stand where `tree` has something else, and gives the tree's paths.
+/// Removes what stands where `tree` has something of another kind, and gives the tree's paths.
 ///
 /// # Errors
 /// Those of looking and removing, and damage in the tree.
 pub fn clear(repo: &Repository, tree: &Tree<'_>, root: &OwnedFd) -> Result<Paths, Fault> {
-    let mut paths = Paths::new();
-    walk(repo, tree, Some(root), &mut Vec::new(), &mut paths)?;
-    Ok(paths)
+    let mut walk = Walk { repo, path: Vec::new(), paths: Paths::new() };
+    walk.tree(tree, Some(root))?;
+    Ok(walk.paths)
 }
 
-/// `at` is the directory's counterpart in the work tree, `None` where there is none.
-fn walk(repo: &Repository, tree: &Tree<'_>, at: Option<&OwnedFd>, prefix: &mut Vec<u8>, paths: &mut Paths) -> Result<(), Fault> {
-    let mut names = HashSet::new();
-    for entry in tree {
-        let name = entry.name_bytes();
-        if name.is_empty() || name.contains(&b'/') || !names.insert(name.to_vec()) {
-            let message = format!("tree {} holds {:?} where it must not", tree.id(), String::from_utf8_lossy(name));
-            return Err(Fault::new(Step::Reset, Reason::Corrupt, message));
+struct Walk<'a> {
+    repo: &'a Repository,
+    path: Vec<u8>,
+    paths: Paths,
+}
+
+impl Walk<'_> {
+    /// `at` is the directory's counterpart in the work tree, `None` where there is none.
+    fn tree(&mut self, tree: &Tree<'_>, at: Option<&OwnedFd>) -> Result<(), Fault> {
+        let mut names = HashSet::new();
+        for entry in tree {
+            let name = entry.name_bytes();
+            if !may_be_named(name) || !names.insert(name.to_vec()) {
+                let message = format!("the remote's tree {} holds {:?}, which it must not", tree.id(), String::from_utf8_lossy(name));
+                return Err(Fault::new(Step::Reset, Reason::Other, message));
+            }
+            let length = self.path.len();
+            self.path.extend_from_slice(name);
+            let wanted = wanted(entry.kind(), entry.filemode());
+            let below = at.map_or(Ok(None), |at| make_way(at, name, wanted)).map_err(|errno| fault(&self.path, errno))?;
+            if entry.kind() == Some(ObjectType::Tree) {
+                let subtree = self.repo.find_tree(entry.id()).map_err(git(Step::Reset))?;
+                self.path.push(b'/');
+                self.tree(&subtree, below.as_ref())?;
+            } else {
+                self.paths.insert(self.path.clone());
+            }
+            self.path.truncate(length);
         }
-        let length = prefix.len();
-        prefix.extend_from_slice(name);
-        let below = match at {
-            Some(at) => clear_one(at, name, entry.filemode()).map_err(|errno| {
-                Fault::errno(Step::Reset, String::from_utf8_lossy(prefix), errno)
-            })?,
-            None => None,
-        };
-        if entry.kind() == Some(ObjectType::Tree) {
-            let subtree = repo.find_tree(entry.id()).map_err(git(Step::Reset))?;
-            prefix.push(b'/');
-            walk(repo, &subtree, below.as_ref(), prefix, paths)?;
-        } else {
-            paths.insert(prefix.clone());
-        }
-        prefix.truncate(length);
+        Ok(())
     }
-    Ok(())
 }
 
-/// Removes the link at `name` unless a link belongs there; opens a directory.
-fn clear_one(at: &OwnedFd, name: &[u8], mode: i32) -> nix::Result<Option<OwnedFd>> {
+/// libgit2 refuses these too, but after this walk has made way for them. It knows more of them, by
+/// which other file systems mean `.git`.
+fn may_be_named(name: &[u8]) -> bool {
+    !(name.is_empty() || name.contains(&b'/') || name == b"." || name == b".." || name.eq_ignore_ascii_case(b".git"))
+}
+
+/// What a tree's entry becomes on disk. A submodule is a directory, left to others.
+fn wanted(kind: Option<ObjectType>, mode: i32) -> Kind {
+    match kind {
+        Some(ObjectType::Tree | ObjectType::Commit) => Kind::Directory,
+        _ if mode == SYMLINK => Kind::Link,
+        _ => Kind::File,
+    }
+}
+
+/// Removes what is not of the wanted kind; opens the directory where that is what stands there.
+fn make_way(at: &OwnedFd, name: &[u8], wanted: Kind) -> nix::Result<Option<OwnedFd>> {
     let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
     match beneath::look(at, &name)?.as_ref().map(Kind::of) {
-        Some(Kind::Link) if mode != SYMLINK => beneath::remove_file(at, &name).map(|()| None),
-        Some(Kind::Directory) if mode != SYMLINK => open_if_directory(at, &name),
-        Some(Kind::Link | Kind::Directory | Kind::File | Kind::Special) | None => Ok(None),
-    }
-}
-
-fn open_if_directory(at: &OwnedFd, name: &CStr) -> nix::Result<Option<OwnedFd>> {
-    match beneath::open_directory(at, name) {
-        Ok(directory) => Ok(Some(directory)),
-        Err(Errno::ENOENT) => Ok(None),
-        Err(errno) => Err(errno),
+        None => Ok(None),
+        Some(Kind::Directory) if wanted == Kind::Directory => match beneath::open_directory(at, name.as_c_str()) {
+            Err(Errno::ENOENT) => Ok(None),
+            opened => opened.map(Some),
+        },
+        Some(found) if found == wanted => Ok(None),
+        Some(Kind::Directory | Kind::File | Kind::Link | Kind::Special) => beneath::remove_all(at, &name).map(|()| None),
     }
 }
 
@@ -86,21 +102,18 @@ fn open_if_directory(at: &OwnedFd, name: &CStr) -> nix::Result<Option<OwnedFd>> 
 /// # Errors
 /// Those of removing.
 pub fn remove(root: &OwnedFd, path: &[u8]) -> Result<(), Fault> {
-    remove_one(root, Path::new(OsStr::from_bytes(path)))
-        .map_err(|errno| Fault::errno(Step::Reset, String::from_utf8_lossy(path), errno))
+    remove_upwards(root, Path::new(OsStr::from_bytes(path))).map_err(|errno| fault(path, errno))
 }
 
-fn remove_one(root: &OwnedFd, path: &Path) -> nix::Result<()> {
+fn remove_upwards(root: &OwnedFd, path: &Path) -> nix::Result<()> {
     let mut flags = UnlinkatFlags::NoRemoveDir;
     for path in path.ancestors() {
-        let Some(name) = path.file_name() else { return Ok(()) };
-        let parent = match path.parent() {
-            Some(above) if above != Path::new("") => match beneath::open_directory(root, above) {
-                Ok(parent) => parent,
-                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV) => return Ok(()),
-                Err(errno) => return Err(errno),
-            },
-            _ => root.try_clone().map_err(|_| Errno::EMFILE)?,
+        let (Some(name), Some(above)) = (path.file_name(), path.parent()) else { return Ok(()) };
+        let above = if above == Path::new("") { Path::new(".") } else { above };
+        let parent = match beneath::open_directory(root, above) {
+            Ok(parent) => parent,
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV) => return Ok(()),
+            Err(errno) => return Err(errno),
         };
         match unlinkat(parent.as_fd(), name, flags) {
             Ok(()) | Err(Errno::ENOENT) => {}
@@ -111,4 +124,8 @@ fn remove_one(root: &OwnedFd, path: &Path) -> nix::Result<()> {
         flags = UnlinkatFlags::RemoveDir;
     }
     Ok(())
+}
+
+fn fault(path: &[u8], errno: Errno) -> Fault {
+    Fault::errno(Step::Reset, String::from_utf8_lossy(path), errno)
 }

@@ -1,7 +1,9 @@
 //! Makes the work tree equal to a commit, as `git reset --hard` would leave it. Runs in the updater.
 //!
-//! The order is what makes a kill at any point heal: files first, then the index, then the refs.
-//! Until HEAD moves, the next update finds the old commit as its baseline and does all of it again.
+//! The order is what makes a kill at any point heal. What the index tracks and the commit does not
+//! have goes first; then the index is written, so that it tracks all that is about to be; then HEAD
+//! moves, so that libgit2 compares the files with the new commit alone; the files come last. Whoever
+//! comes after a kill finds each file in the index or in the commit.
 
 use super::failure::{Fault, git};
 use super::tree::Tree;
@@ -10,43 +12,45 @@ use crate::audit::Step;
 use crate::brief::LabelKind;
 use crate::brief::updater::Brief;
 use git2::build::CheckoutBuilder;
-use git2::{Commit, ErrorCode, Index, Repository};
+use git2::{Commit, Delta, Index, Repository};
 
-/// Writes the work tree, the index and the refs.
+/// Writes the index, the refs and the work tree.
 ///
 /// # Errors
 /// Those of libgit2 and of the work tree.
 pub fn reset(repo: &Repository, tree: &Tree, brief: &Brief, commit: &Commit<'_>) -> Result<(), Fault> {
     let to = commit.tree().map_err(git(Step::Reset))?;
-    match repo.head().and_then(|head| head.peel_to_tree()) {
-        Ok(from) if from.id() != to.id() => drop(prescan::clear(repo, &from, &tree.root)?),
-        Ok(_) => {}
-        Err(error) if matches!(error.code(), ErrorCode::UnbornBranch | ErrorCode::NotFound) => {}
-        Err(error) => return Err(Fault::git(Step::Reset, &error)),
-    }
     let paths = prescan::clear(repo, &to, &tree.root)?;
-    let mut index = index(repo, tree)?;
-    for entry in index.iter().filter(|entry| !paths.contains(&entry.path)) {
-        prescan::remove(&tree.root, &entry.path)?;
+    let (mut index, tracked) = tracked(repo, tree, &to)?;
+    for path in tracked.iter().filter(|path| !paths.contains(*path)) {
+        prescan::remove(&tree.root, path)?;
     }
-    repo.checkout_tree(to.as_object(), Some(CheckoutBuilder::new().force())).map_err(git(Step::Reset))?;
-
-    // The checkout leaves what was staged besides; this keeps the times of what is equal.
-    index.read(false).map_err(git(Step::Reset))?;
+    // Keeps the times of what is equal, so that unchanged files need not be read.
     index.read_tree(&to).map_err(git(Step::Reset))?;
     index.write().map_err(git(Step::Reset))?;
+    move_refs(repo, brief, commit)?;
+    repo.checkout_head(Some(CheckoutBuilder::new().force())).map_err(git(Step::Reset))?;
     // A merge or rebase that someone began here.
-    repo.cleanup_state().map_err(git(Step::Reset))?;
-    move_refs(repo, brief, commit)
+    repo.cleanup_state().map_err(git(Step::Reset))
 }
 
-/// The index; an unreadable one is removed, since the commit has all that it should say.
-fn index(repo: &Repository, tree: &Tree) -> Result<Index, Fault> {
-    if let Ok(index) = repo.index() {
-        return Ok(index);
+/// The index and what it tracks. Where it is missing or unreadable it is begun anew, and HEAD's
+/// commit tells what was tracked.
+fn tracked(repo: &Repository, tree: &Tree, to: &git2::Tree<'_>) -> Result<(Index, Vec<Vec<u8>>), Fault> {
+    if let Ok(index) = repo.index()
+        && !index.is_empty()
+    {
+        let paths = index.iter().map(|entry| entry.path).collect();
+        return Ok((index, paths));
     }
     gitdir::remove_index(&tree.git).map_err(|errno| Fault::errno(Step::Reset, ".git/index", errno))?;
-    repo.index().map_err(git(Step::Reset))
+    let index = repo.index().map_err(git(Step::Reset))?;
+    // Without a readable HEAD nothing is known, and nothing is removed.
+    let Ok(from) = repo.head().and_then(|head| head.peel_to_tree()) else { return Ok((index, Vec::new())) };
+    let diff = repo.diff_tree_to_tree(Some(&from), Some(to), None).map_err(git(Step::Reset))?;
+    let gone = diff.deltas().filter(|delta| delta.status() == Delta::Deleted);
+    let paths = gone.filter_map(|delta| delta.old_file().path_bytes().map(<[u8]>::to_vec)).collect();
+    Ok((index, paths))
 }
 
 /// As `git clone` leaves them: on a branch, HEAD is its name; on a tag, detached.

@@ -71,6 +71,36 @@ fn files_marked_as_unchanged_or_intended() {
     as_git_would("echo i > intended; git add -N intended");
 }
 
+#[test]
+fn every_change_of_kind_over_every_kind_of_dirt() {
+    let dirt = ["rm -rf x", "rm -rf x; echo f > x", "rm -rf x; mkdir x; echo f > x/other", "rm -rf x; ln -s nowhere x", "rm -rf x; mkfifo x"];
+    let kinds = ["echo file > x", "ln -s a x", "mkdir x; echo f > x/f", "mkdir -p x/y; ln -s a x/y/l", ":"];
+    for from in kinds {
+        let world = World::new();
+        world.sh_remote(from);
+        let first = world.commit("from");
+        for to in kinds {
+            world.git_remote(&["checkout", "-q", "-B", "main", &first.to_string()]);
+            world.sh_remote(&format!("rm -rf x; {to}"));
+            let tip = world.commit("to");
+            for dirt in dirt {
+                world.git_remote(&["checkout", "-q", "-B", "main", &first.to_string()]);
+                world.updates_to(first);
+                world.sh_tree(dirt);
+                world.git_remote(&["checkout", "-q", "-B", "main", &tip.to_string()]);
+                world.updates_to(tip);
+                // Cleans up what is untracked now.
+                world.sh_tree("git clean -qfdx");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_removed_from_the_index_only_is_untracked_and_stays() {
+    as_git_would_after("git rm -q --cached a gone", "git rm -q a gone");
+}
+
 /// Plants links to `outside` and updates: outside stays as it is, byte for byte and time for time.
 #[track_caller]
 fn nothing_outside_changes(plant: &str, change: &str) {

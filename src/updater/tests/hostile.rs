@@ -116,3 +116,42 @@ fn a_repository_format_that_libgit2_lacks_is_refused() {
     sh(world.home.path(), &format!("git init -q --object-format=sha256 tree; cd tree; git remote add origin {}", world.brief.url));
     world.fails(Step::Open, Reason::ForeignDirectory, "objectformat");
 }
+
+#[test]
+fn a_tree_with_forbidden_names_is_refused_and_nothing_is_removed_for_it() {
+    let blob = "b=$(echo evil | git hash-object -w --stdin)";
+    // Raw trees: git itself would not write most of these.
+    let tree = |name: &str| format!("{blob}; printf '100644 {name}\\0%b' \"$(echo $b | sed 's/../\\\\x&/g')\" | git hash-object -t tree -w --literally --stdin");
+    for name in [".git", ".GIT", ".", "..", "a/b", "git~1", "../outside"] {
+        let mut world = World::new();
+        let first = world.tip("main");
+        world.updates_to(first);
+        world.order.known = true;
+        let id = sh(&world.remote(), &tree(name));
+        world.sh_remote(&format!("git update-ref refs/heads/main $(git commit-tree -m evil -p HEAD {id})"));
+        let report = world.update();
+        assert!(matches!(report.outcome, crate::wire::order::Outcome::Failed(_)), "{name}");
+        assert!(!world.said().contains("fetched anew"), "{name}: {}", world.said());
+        world.git_tree(&["rev-parse", "HEAD"]);
+        assert!(!world.home.path().join("outside").exists());
+        world.git_remote(&["update-ref", "refs/heads/main", &first.to_string()]);
+        world.updates_to(first);
+    }
+}
+
+#[test]
+fn a_tree_that_holds_a_link_and_a_directory_of_one_name_is_refused() {
+    let world = World::new();
+    let target = world.home.path().join("target");
+    fs::create_dir(&target).unwrap();
+    let script = format!(
+        "raw() {{ echo $1 | sed 's/../\\\\x&/g'; }}; b=$(echo evil | git hash-object -w --stdin); l=$(printf {} | git hash-object -w --stdin)
+         t=$(printf \"100644 f\\0$(raw $b)\" | git hash-object -t tree -w --literally --stdin)
+         r=$(printf \"120000 a\\0$(raw $l)40000 a\\0$(raw $t)\" | git hash-object -t tree -w --literally --stdin)
+         git update-ref refs/heads/main $(git commit-tree -m evil -p HEAD $r)",
+        target.display()
+    );
+    sh(&world.remote(), &format!("exec bash -ec '{}'", script.replace('\'', "'\\''")));
+    world.fails(Step::Reset, Reason::Other, "which it must not");
+    assert_eq!(fs::read_dir(target).unwrap().count(), 0);
+}
