@@ -24,11 +24,13 @@ mod tree;
 mod trigger;
 mod update;
 
+use crate::audit::Step;
 use crate::brief::updater::Brief;
 use crate::confine::descriptors;
 use crate::confine::enter::{ConfineError, enter};
 use crate::wire::frame;
-use crate::wire::order::Order;
+use crate::wire::order::{FromUpdater, Order};
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -54,8 +56,16 @@ fn run() -> Result<(), StartError> {
     let worker = descriptors::take(descriptors::PEER).map_err(|_| ConfineError::NotStartedByGwg(descriptors::PEER))?;
     let mut worker = UnixStream::from(worker);
     let order: Order = frame::read(&mut worker).map_err(StartError::Order)?;
-    let report = update::update(&brief, &order, &say);
-    frame::write(&mut worker, &report).map_err(StartError::Report)
+    let last = Cell::new(Step::Start);
+    let step = |step: Step| {
+        // A repository that is fetched anew goes through its steps twice; the worker hears once.
+        if step > last.replace(last.get().max(step)) {
+            // Whether the worker listens shows at the report.
+            let _ = frame::write(&mut &worker, &FromUpdater::Step(step));
+        }
+    };
+    let report = update::update(&brief, &order, &update::Tell { say: &say, step: &step });
+    frame::write(&mut &worker, &FromUpdater::Report(report)).map_err(StartError::Report)
 }
 
 /// One line: the supervisor reads lines. A remote can put anything into a message.

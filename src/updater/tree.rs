@@ -119,7 +119,9 @@ fn lock(private: &OwnedFd, shown: &str) -> Result<File, Fault> {
     let file = File::from(file);
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Fault::new(Step::Open, Reason::Locked, format!("{shown}/gwg/lock: another updater works here"))),
+        Err(TryLockError::WouldBlock) => {
+            Err(Fault::new(Step::Open, Reason::Locked, format!("{shown}/gwg/lock: another updater works here")))
+        }
         Err(TryLockError::Error(error)) => Err(Fault::new(Step::Open, Reason::Other, format!("{shown}/gwg/lock: {error}"))),
     }
 }

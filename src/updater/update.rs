@@ -16,11 +16,20 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// Brings the work tree level with its remote. What people should know goes to `say`, a line a call.
-pub fn update(brief: &Brief, order: &Order, say: &dyn Fn(&str)) -> Report {
-    let run = Run { brief, order, say, bytes: Cell::new(0), old: Cell::new(None) };
+/// Whom an update tells how it goes.
+#[derive(Clone, Copy)]
+pub struct Tell<'a> {
+    /// A line for people.
+    pub say: &'a dyn Fn(&str),
+    /// A step begins.
+    pub step: &'a dyn Fn(Step),
+}
+
+/// Brings the work tree level with its remote.
+pub fn update(brief: &Brief, order: &Order, tell: &Tell<'_>) -> Report {
+    let run = Run { brief, order, tell, bytes: Cell::new(0), old: Cell::new(None) };
     let outcome = run.to_the_end().unwrap_or_else(|fault| {
-        say(&fault.to_string());
+        (tell.say)(&fault.to_string());
         Outcome::Failed(fault.failure())
     });
     Report { old: run.old.get(), outcome, bytes: run.bytes.get() }
@@ -29,7 +38,7 @@ pub fn update(brief: &Brief, order: &Order, say: &dyn Fn(&str)) -> Report {
 struct Run<'a> {
     brief: &'a Brief,
     order: &'a Order,
-    say: &'a dyn Fn(&str),
+    tell: &'a Tell<'a>,
     bytes: Cell<u64>,
     old: Cell<Option<CommitId>>,
 }
@@ -37,6 +46,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn to_the_end(&self) -> Result<Outcome, Fault> {
         let brief = self.brief;
+        (self.tell.step)(Step::Open);
         libgit2::set_up(brief.connect_ms, brief.silence_ms)?;
         let _certificates = trust(brief.ca.as_deref())?;
         let tree = Tree::open(brief, self.order.known)?;
@@ -53,7 +63,7 @@ impl Run<'_> {
             Err(fault) if fault.reason == Reason::Corrupt => fault,
             result => return result,
         };
-        (self.say)(&format!("{damage}; the repository is damaged and is fetched anew"));
+        (self.tell.say)(&format!("{damage}; the repository is damaged and is fetched anew"));
         let errno = |errno| Fault::errno(Step::Open, ".git", errno);
         gitdir::set_damaged_aside(&tree.git, &self.brief.label).map_err(errno)?;
         let deployed = self.fetch_and_reset(tree)?;
@@ -73,13 +83,16 @@ impl Run<'_> {
             self.old.set(Some(commit_id(old)?));
         }
 
+        (self.tell.step)(Step::Fetch);
         let tip = fetch::fetch(&repo, brief, order.key.as_ref(), &self.bytes)?;
+        (self.tell.step)(Step::Verify);
         let commit = find_commit(&repo, tip, brief)?;
         let forced = match old {
             Some(old) => old != commit.id() && !repo.graph_descendant_of(commit.id(), old).map_err(git(Step::Verify))?,
             None => false,
         };
         let announced_seen = order.announced.is_none_or(|announced| is_in(&repo, announced, tip, &commit));
+        (self.tell.step)(Step::Reset);
         reset::reset(&repo, tree, brief, &commit)?;
         Ok(Deployed { new: commit_id(commit.id())?, forced, announced_seen })
     }
@@ -89,6 +102,7 @@ impl Run<'_> {
         let Deployed { new, forced, announced_seen } = deployed;
         let due = self.brief.trigger.is_some() && self.order.triggered != Some(new);
         if due && let Some(trigger) = trigger? {
+            (self.tell.step)(Step::Trigger);
             trigger.touch(tree.root.as_fd())?;
         }
         Ok(Outcome::Current { new, forced, triggered: due, announced_seen })

@@ -70,7 +70,12 @@ fn a_push(screen: &mut Screen, setting: &Setting, remote: &Remote, gateway: &Gat
     let before = setting.head()?;
     let trigger_before = setting.trigger_time();
     let commit = remote.commit("index.html", "<h1>two</h1>\n", "The second page")?;
-    screen.say(&format!("before: {} at {}, index.html says {:?}", setting.tree().display(), short_or_none(before.as_deref()), setting.page()?));
+    screen.say(&format!(
+        "before: {} at {}, index.html says {:?}",
+        setting.tree().display(),
+        short_or_none(before.as_deref()),
+        setting.page()?
+    ));
     screen.say(&format!("pushed {} to the remote", short(&commit)));
     let sent = Instant::now();
     let answer = gateway.deliver(&Delivery::push(remote, &commit, &setting.secret))?;
@@ -139,7 +144,11 @@ fn deployed(setting: &Setting, gateway: &Gateway, commit: &str) -> Result<Option
 }
 
 fn expect(answer: &Answer, status: u16) -> Result<()> {
-    if answer.status == status { Ok(()) } else { Err(format!("the answer was {}, not {status}: {}", answer.status_line(), answer.body).into()) }
+    if answer.status == status {
+        Ok(())
+    } else {
+        Err(format!("the answer was {}, not {status}: {}", answer.status_line(), answer.body).into())
+    }
 }
 
 fn wait(what: &str, mut happened: impl FnMut() -> Result<bool>) -> Result<()> {

@@ -4,7 +4,7 @@ use crate::audit::{Failure, Reason, Step};
 use crate::brief::updater::Brief;
 use crate::brief::{Label, LabelKind};
 use crate::ids::{CommitId, RepoId};
-use crate::updater::update::update;
+use crate::updater::update::{Tell, update};
 use crate::wire::order::{Order, Outcome, Report};
 use std::cell::RefCell;
 use std::io::Read;
@@ -112,7 +112,8 @@ impl World {
     /// Runs one update.
     pub fn update(&self) -> Report {
         self.said.borrow_mut().clear();
-        update(&self.brief, &self.order, &|line| self.said.borrow_mut().push(line.to_owned()))
+        let say = |line: &str| self.said.borrow_mut().push(line.to_owned());
+        update(&self.brief, &self.order, &Tell { say: &say, step: &|_| {} })
     }
 
     /// What the last update said.
