@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// The wait after those.
 const SLOW: Duration = Duration::from_secs(600);
-/// Updates of one repository begin at least this far apart: the first push of a burst is served at
-/// once, and one more update serves all the rest of it.
-const SPACING: Duration = Duration::from_secs(2);
+/// So long after an update has begun, another push may be one of a burst: the first of a burst is
+/// served at once, and one more update, at its end, serves all the rest of it.
+const BURST: Duration = Duration::from_secs(2);
+/// A burst has ended when no push came for so long.
+const QUIET: Duration = Duration::from_millis(150);
 
 /// Why a repository is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,15 +68,20 @@ struct Slot {
     running: Option<Mark>,
     /// When the last update began.
     began: Option<Instant>,
+    /// When the last mark was set.
+    marked: Option<Instant>,
     /// Tries that failed since the last success or delivery.
     failed: u32,
-    /// No update before this.
+    /// No retry before this.
     not_before: Option<Instant>,
 }
 
 impl Slot {
     fn waits_until(&self, now: Instant) -> Option<Instant> {
-        self.not_before.filter(|until| *until > now)
+        let quiet = self.marked.map(|marked| marked + QUIET);
+        let burst = self.began.map(|began| began + BURST).filter(|end| *end > now);
+        let calm = burst.map(|end| quiet.map_or(end, |quiet| quiet.min(end)));
+        self.not_before.max(calm).filter(|until| *until > now)
     }
 }
 
@@ -100,12 +107,14 @@ impl Due {
         let Some(slot) = self.slots.get_mut(&repo) else { return Verdict::Gone };
         let old = slot.mark;
         slot.mark = Some(merge(old, mark));
+        slot.marked = Some(now);
         if mark.is_urgent() && std::mem::take(&mut slot.failed) > 0 {
             // A new push is served soon, also when its repository waits for a late retry; yet not
             // sooner than the first retry would be, so that a herd can't hammer a broken remote.
             let soon = now + self.schedule.retry_delay();
             if let Some(until) = slot.not_before.filter(|until| *until > soon) {
                 self.waiting.remove(&(until, repo));
+                self.waiting.insert((soon, repo));
                 slot.not_before = Some(soon);
             }
         }
@@ -155,7 +164,7 @@ impl Due {
         let retry = match went {
             Went::Well => {
                 slot.failed = 0;
-                slot.not_before = slot.began.map(|began| began + SPACING);
+                slot.not_before = None;
                 None
             }
             Went::Badly | Went::NotSeen => {
@@ -233,7 +242,7 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     const SCHEDULE: Schedule = Schedule { threads: 2, retry_count: 3, retry_delay_ms: 1000, reconcile_s: 0 };
@@ -260,13 +269,13 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(due.mark(repo(0), PUSH, now), Verdict::Coalesced);
         }
-        assert_eq!(due.start(now + SPACING), None, "updates of one repository overlap");
+        assert_eq!(due.start(now + BURST), None, "updates of one repository overlap");
         assert_eq!(due.end(repo(0), Went::Well, now, 0), None);
         assert_eq!(due.start(now), None, "a burst is served one by one");
         let now = due.wake().unwrap();
         assert_eq!(due.start(now).unwrap().0, repo(0));
         assert_eq!(due.end(repo(0), Went::Well, now, 0), None);
-        assert_eq!((due.start(now + SPACING), due.wake()), (None, None));
+        assert_eq!((due.start(now + BURST), due.wake()), (None, None));
     }
 
     #[test]
@@ -275,12 +284,30 @@ mod tests {
         let serve = |due: &mut Due, at| due.start(at).map(|(repo, _)| due.end(repo, Went::Well, at, 0));
         due.mark(repo(0), PUSH, now);
         assert!(serve(&mut due, now).is_some());
-        due.mark(repo(0), PUSH, now + SPACING / 2);
-        assert!(serve(&mut due, now + SPACING / 2).is_none());
-        assert_eq!(due.wake(), Some(now + SPACING));
-        assert!(serve(&mut due, now + SPACING).is_some());
-        due.mark(repo(0), PUSH, now + SPACING * 2);
-        assert!(serve(&mut due, now + SPACING * 2).is_some());
+        due.mark(repo(0), PUSH, now);
+        assert!(serve(&mut due, now).is_none());
+        assert_eq!(due.wake(), Some(now + QUIET), "one more push waits longer than it must");
+        assert!(serve(&mut due, now + QUIET).is_some());
+        due.mark(repo(0), PUSH, now + BURST * 2);
+        assert!(serve(&mut due, now + BURST * 2).is_some());
+    }
+
+    #[test]
+    fn f25_a_thousand_pushes_in_a_second_are_two_updates() {
+        let (mut due, begin) = due(1);
+        let mut updates = Vec::new();
+        for ms in 0..4000 {
+            let now = begin + Duration::from_millis(ms);
+            if ms < 1000 {
+                due.mark(repo(0), PUSH, now);
+            }
+            if let Some((repo, _)) = due.start(now) {
+                updates.push(ms);
+                due.end(repo, Went::Well, now, 0);
+            }
+        }
+        assert_eq!(updates.len(), 2, "{updates:?}");
+        assert!(updates[0] == 0 && updates[1] >= 999, "{updates:?}");
     }
 
     #[test]

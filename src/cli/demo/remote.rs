@@ -95,11 +95,20 @@ fn serve(mut stream: TcpStream, bare: &Path) -> Option<()> {
     let mut child = git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
     let (mut to_git, mut from_git) = (child.stdin.take()?, child.stdout.take()?);
     let mut from_client = stream.try_clone().ok()?;
-    let up = thread::spawn(move || std::io::copy(&mut from_client, &mut to_git));
+    let up = thread::spawn(move || pump(&mut from_client, &mut to_git));
     std::io::copy(&mut from_git, &mut stream).ok()?;
     stream.flush().ok()?;
     stream.shutdown(std::net::Shutdown::Both).ok();
     child.wait().ok()?;
-    up.join().ok()?.ok()?;
-    Some(())
+    up.join().ok()?.ok()
+}
+
+/// Not `std::io::copy`: that splices, and a splice that waits for the client locks git's pipe.
+fn pump(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
+    let mut buffer = [0; 8192];
+    loop {
+        let count = from.read(&mut buffer)?;
+        let Some(bytes @ [_, ..]) = buffer.get(..count) else { return Ok(()) };
+        to.write_all(bytes)?;
+    }
 }

@@ -83,7 +83,7 @@ fn know(world: &mut World, server: &Server, kind: &str) {
 }
 
 fn set_known_hosts(world: &mut World, text: String) {
-    world.brief.known_hosts = vec![KnownHosts { source: "/etc/gwg/known_hosts".into(), text }];
+    world.brief.known_hosts = [KnownHosts { source: "/etc/gwg/known_hosts".into(), text }].into();
 }
 
 fn use_key(world: &mut World, name: &str, passphrase: Option<&str>) {

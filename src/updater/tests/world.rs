@@ -51,7 +51,7 @@ impl World {
             remote: "origin".into(),
             directory: home.path().join("tree"),
             trigger: None,
-            known_hosts: Vec::new(),
+            known_hosts: [].into(),
             ca: None,
             connect_ms: 5_000,
             silence_ms: 5_000,
