@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How long a connection that never asked anything may still begin to, once the listener drains.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
+/// How long what still comes is thrown away, so that the sender gets to its answer.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -21,6 +24,8 @@ pub enum Stage {
     Waiting,
     /// An answer is on its way.
     Answering,
+    /// The answer is out, the connection's own side is closed, and the sender still sends.
+    Lingering,
 }
 
 /// Why and how a connection, or what it asks, is ended.
@@ -157,6 +162,13 @@ impl<H> Admission<H> {
         }
     }
 
+    /// The answer is with the kernel, and the sender still sends. May be said again.
+    pub fn lingers(&mut self, id: SlotId, now: Instant) {
+        if self.stage(id) != Some(Stage::Lingering) {
+            self.enters(id, Stage::Lingering, now);
+        }
+    }
+
     /// What the connection is doing.
     pub fn stage(&self, id: SlotId) -> Option<Stage> {
         self.slots.get(id.0)?.as_ref().map(|slot| slot.stage)
@@ -239,6 +251,7 @@ impl<H> Slot<H> {
             Stage::Body => (milliseconds(limits.body_ms), End::Timeout),
             Stage::Waiting => (milliseconds(limits.acknowledge_ms), End::Unavailable),
             Stage::Answering => (milliseconds(limits.answer_ms), End::Close),
+            Stage::Lingering => (milliseconds(limits.answer_ms).min(LINGER), End::Close),
         }
     }
 }
@@ -373,6 +386,18 @@ mod tests {
         admission.verified(a, true, clock.at(0));
         admission.answers(a, clock.at(39));
         assert_eq!(overdue(&mut admission, clock.at(60)), [('a', End::Close)]);
+    }
+
+    #[test]
+    fn lingering_has_its_deadline_whatever_still_comes() {
+        let (mut admission, clock) = room(9, 100);
+        let a = admission.enter(clock.at(0), 'a');
+        admission.answers(a, clock.at(0));
+        for ms in [10, 40, 69] {
+            admission.lingers(a, clock.at(ms));
+            assert_eq!(overdue(&mut admission, clock.at(ms)), []);
+        }
+        assert_eq!(overdue(&mut admission, clock.at(70)), [('a', End::Close)]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Runs in `gwg-listener`. A body that comes in one piece, as nearly all do, is not copied. Others
 //! gather in segments, so that what strangers make this process hold is what they sent and at most
-//! one segment each: never what they announced, and without the doubling of a growing buffer.
+//! one segment each: never what they announced, and without the doubling of a growing buffer. They
+//! are joined only once they are known to be authentic.
 
 use super::admit::End;
 use super::connection::Connection;
@@ -21,7 +22,7 @@ const SEGMENT: usize = 16 << 10;
 ///
 /// # Errors
 /// It is too large, does not come in time or whole, is malformed, or had to make room.
-pub async fn read(connection: &Connection, incoming: &mut Incoming, check: &mut Check, record: &mut Record<'_>) -> Result<Bytes, Rejected> {
+pub async fn read(connection: &Connection, incoming: &mut Incoming, check: &mut Check, record: &mut Record<'_>) -> Result<Whole, Rejected> {
     let bound = connection.server.limits.body;
     let mut segments = Segments::default();
     while !incoming.is_end_stream() {
@@ -35,12 +36,12 @@ pub async fn read(connection: &Connection, incoming: &mut Incoming, check: &mut 
         }
         check.update(&piece);
         if segments.is_empty() && incoming.is_end_stream() {
-            return Ok(piece);
+            return Ok(Whole::Piece(piece));
         }
         segments.add(&piece);
         connection.receives(piece.len() as u64);
     }
-    Ok(segments.joined())
+    Ok(Whole::Segments(segments))
 }
 
 /// What a request is told that was ended.
@@ -62,8 +63,27 @@ fn broken(error: &hyper::Error) -> Rejected {
     }
 }
 
+/// A body that was read to its end.
+pub enum Whole {
+    /// As it came, in one piece.
+    Piece(Bytes),
+    /// It came in several pieces.
+    Segments(Segments),
+}
+
+impl Whole {
+    /// All of it in one piece: for a body that is authentic, since it may need its size once more.
+    pub fn joined(self) -> Bytes {
+        match self {
+            Self::Piece(piece) => piece,
+            Self::Segments(segments) => segments.joined(),
+        }
+    }
+}
+
+/// Pieces, copied together.
 #[derive(Default)]
-struct Segments(Vec<Vec<u8>>);
+pub struct Segments(Vec<Vec<u8>>);
 
 impl Segments {
     const fn is_empty(&self) -> bool {

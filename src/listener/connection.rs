@@ -120,6 +120,10 @@ impl Connection {
         }
     }
 
+    fn lingers(&self) {
+        self.server.admission.borrow_mut().lingers(self.slot, Instant::now());
+    }
+
     /// Whether it should end after what it is doing. Who has just come and not asked anything yet is
     /// about to: it is let.
     fn drains(&self) -> bool {
@@ -169,8 +173,9 @@ impl Socket<'_> {
         Pin::new(&mut self.stream)
     }
 
-    /// Throws away what still comes, until the sender closes or the answer's deadline ends it.
+    /// Throws away what still comes, until the sender closes or a deadline ends it.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.lingers();
         let mut thrown_away = [0; 4096];
         loop {
             let mut buffer = ReadBuf::new(&mut thrown_away);

@@ -12,7 +12,7 @@ use super::route::Route;
 use crate::audit::{DeliveryResult, Ignored, Rejected};
 use crate::ids::CommitId;
 use crate::wire::job::Verdict;
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::{Method, Request};
@@ -65,7 +65,8 @@ async fn deliver(
     }
     connection.verified(route.verifier.is_signed());
 
-    match read(route, head, form, body)? {
+    let intent = github::read(route, &head.headers, form, &body.joined())?;
+    match intent {
         Intent::Ignore(reason) => Ok(DeliveryResult::Ignored(reason)),
         Intent::Push(announced) => mark(connection, route, announced, record).await,
     }
@@ -81,11 +82,6 @@ fn acceptable(head: &Parts, incoming: &Incoming, bound: u64) -> Result<Form, Rej
         return Err(Rejected::TooLarge);
     }
     Ok(form)
-}
-
-/// Takes the body, so that it is not held while the worker is asked.
-fn read(route: &Route, head: &Parts, form: Form, body: Bytes) -> Result<Intent, Rejected> {
-    github::read(route, &head.headers, form, &body)
 }
 
 /// Tells the worker, and waits until it has set the mark.

@@ -86,9 +86,11 @@ pub struct Server {
     /// How connections are served.
     pub http: http1::Builder,
     draining: Cell<bool>,
-    /// A connection has come or has gone, or it is time to drain.
+    /// For the accepting task: a connection is gone, or it is time to drain.
     accepting: Notify,
+    /// For [`serve`] while it drains: a connection is gone.
     emptied: Notify,
+    /// For the sweep, which rests while there is nobody: a connection has come.
     filled: Notify,
 }
 
