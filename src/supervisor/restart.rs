@@ -14,25 +14,32 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 pub struct Restart {
     left: u32,
     refilled: Instant,
+    /// Waits since the bucket was last full.
     waits: u32,
+    /// Starts in a row that came to nothing.
+    vain: u32,
 }
 
 impl Restart {
     /// A full bucket.
     pub fn new(now: Instant) -> Self {
-        Self { left: BUCKET, refilled: now, waits: 0 }
+        Self { left: BUCKET, refilled: now, waits: 0, vain: 0 }
     }
 
     /// A child died. How long until the next start. `served`: it had become ready.
     pub fn died(&mut self, served: bool, now: Instant) -> Duration {
         self.refill(now);
-        if served && self.left > 0 {
+        if !served {
+            self.vain += 1;
+            return doubled(self.vain);
+        }
+        self.vain = 0;
+        if self.left > 0 {
             self.left -= 1;
             return Duration::ZERO;
         }
-        let wait = Duration::from_secs(1 << self.waits.min(6)).min(WAIT_MAX);
         self.waits += 1;
-        wait
+        doubled(self.waits)
     }
 
     fn refill(&mut self, now: Instant) {
@@ -44,6 +51,11 @@ impl Restart {
             self.waits = 0;
         }
     }
+}
+
+/// One second the first time, then twice as long each time, up to a minute.
+fn doubled(time: u32) -> Duration {
+    Duration::from_secs(1 << (time - 1).min(6)).min(WAIT_MAX)
 }
 
 #[cfg(test)]
