@@ -34,7 +34,10 @@ impl<'a> Login<'a> {
             return Err(refuse("the remote asks for an ssh key, and the repository has none (sshPrivKey)"));
         };
         if std::mem::replace(&mut self.offered, true) {
-            return Err(refuse(format!("the remote refuses the ssh key for user {}: is it among the repository's deploy keys?", self.user)));
+            return Err(refuse(format!(
+                "the remote refuses the ssh key for user {}: is it among the repository's deploy keys?",
+                self.user
+            )));
         }
         let text = |secret: &'a [u8], what: &str| std::str::from_utf8(secret).map_err(|_| refuse(format!("the {what} is not text")));
         let pem = text(key.pem.expose(), "ssh key")?;

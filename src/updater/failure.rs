@@ -112,7 +112,8 @@ fn of_remote(text: &str) -> Reason {
         Reason::Certificate
     } else if says(&["failed to authenticate", "authentication", "status code: 401", "status code: 403", "permission denied (publickey"]) {
         Reason::Auth
-    } else if says(&["does not appear to be a git repository", "repository not found", "not be found", "not exported", "status code: 404"]) {
+    } else if says(&["does not appear to be a git repository", "repository not found", "not be found", "not exported", "status code: 404"])
+    {
         Reason::NoRepository
     } else {
         Reason::Network

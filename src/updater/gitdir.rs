@@ -118,7 +118,9 @@ pub fn is_clone_of(git: &OwnedFd, brief: &Brief) -> Result<bool, Fault> {
     }
     let section = format!("remote \"{}\"", brief.remote);
     let url = settings(&config).filter(|(at, key, _)| *at == section && key == "url").map(|(_, _, value)| value).last();
-    Ok(url.is_some_and(|url| url == brief.url || (RemoteName::from_url(&url).is_some_and(|name| Some(name) == RemoteName::from_url(&brief.url)))))
+    Ok(url.is_some_and(|url| {
+        url == brief.url || (RemoteName::from_url(&url).is_some_and(|name| Some(name) == RemoteName::from_url(&brief.url)))
+    }))
 }
 
 /// The plain settings of a git configuration: section as written, key in lower case, value without

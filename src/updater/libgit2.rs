@@ -44,8 +44,7 @@ pub fn set_home(directory: &OwnedFd) -> Result<(), Fault> {
     let path = CString::new(format!("/proc/self/fd/{}", directory.as_raw_fd())).unwrap_or_default();
     // SAFETY: settings. GIT_OPT_SET_HOMEDIR takes one `const char *`, which libgit2 copies
     // (`git_sysdir_set`), so the string need not outlive the call.
-    let result =
-        unsafe { libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_SET_HOMEDIR as std::ffi::c_int, path.as_ptr()) };
+    let result = unsafe { libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_SET_HOMEDIR as std::ffi::c_int, path.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(Fault::new(Step::Start, Reason::Other, "libgit2 does not take a home directory")) }
 }
 

@@ -50,7 +50,9 @@ fn a_directory_where_a_file_belongs_and_a_file_where_a_directory_belongs() {
 
 #[test]
 fn what_is_staged_is_undone() {
-    as_git_would("echo s > staged; mkdir -p x/y; echo s > x/y/staged; git add staged x; git rm -q --cached a; git rm -q dir/b; git mv gone went");
+    as_git_would(
+        "echo s > staged; mkdir -p x/y; echo s > x/y/staged; git add staged x; git rm -q --cached a; git rm -q dir/b; git mv gone went",
+    );
 }
 
 #[test]
@@ -73,7 +75,8 @@ fn files_marked_as_unchanged_or_intended() {
 
 #[test]
 fn every_change_of_kind_over_every_kind_of_dirt() {
-    let dirt = ["rm -rf x", "rm -rf x; echo f > x", "rm -rf x; mkdir x; echo f > x/other", "rm -rf x; ln -s nowhere x", "rm -rf x; mkfifo x"];
+    let dirt =
+        ["rm -rf x", "rm -rf x; echo f > x", "rm -rf x; mkdir x; echo f > x/other", "rm -rf x; ln -s nowhere x", "rm -rf x; mkfifo x"];
     let kinds = ["echo file > x", "ln -s a x", "mkdir x; echo f > x/f", "mkdir -p x/y; ln -s a x/y/l", ":"];
     for from in kinds {
         let world = World::new();

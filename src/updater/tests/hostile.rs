@@ -29,6 +29,19 @@ fn a_clone_of_another_remote_is_refused() {
 }
 
 #[test]
+fn a_url_that_was_wrong_at_first_may_be_corrected() {
+    let mut world = World::new();
+    let right = world.brief.url.clone();
+    world.brief.url.push_str("-not");
+    assert!(matches!(world.update().outcome, crate::wire::order::Outcome::Failed(failure) if failure.step == Step::Fetch));
+    world.brief.url = right;
+    world.updates_to(world.tip("main"));
+    // Deployed to, it is a clone of this remote and no other.
+    world.brief.url.push_str("-not");
+    world.fails(Step::Open, Reason::ForeignDirectory, "no clone of");
+}
+
+#[test]
 fn an_empty_directory_and_one_with_a_half_made_repository_are_filled() {
     let world = World::new();
     fs::create_dir_all(world.tree().join(".git.gwg-new/objects")).unwrap();
@@ -84,19 +97,25 @@ fn alternates_and_a_common_directory_are_refused() {
 fn what_the_configuration_says_is_not_done() {
     let mut world = World::new();
     world.updates_to(world.tip("main"));
-    sh(world.home.path(), "mkdir elsewhere; echo kept > elsewhere/a; cp -r remote evil; cd evil; echo evil > a; git -c user.name=e -c user.email=e commit -qam evil");
+    sh(
+        world.home.path(),
+        "mkdir elsewhere; echo kept > elsewhere/a; cp -r remote evil; cd evil; echo evil > a; git -c user.name=e -c user.email=e commit -qam evil",
+    );
     let elsewhere = world.home.path().join("elsewhere");
     let url = world.brief.url.clone();
-    world.sh_tree(&format!(
-        "git config core.worktree {elsewhere}; git config core.hooksPath {elsewhere}; git config core.fsmonitor 'touch {home}/ran'
+    world.sh_tree(
+        &format!(
+            "git config core.worktree {elsewhere}; git config core.hooksPath {elsewhere}; git config core.fsmonitor 'touch {home}/ran'
          git config core.autocrlf true; git config core.sshCommand 'touch {home}/ran'; git config http.proxy http://127.0.0.1:1
          git config url.{evil}.insteadOf {url}; git config remote.origin.proxy x; git config filter.x.smudge 'touch {home}/ran'
          git config include.path {home}/included; git config extensions.worktreeConfig true
          printf '#!/bin/sh\\ntouch {home}/ran\\n' | tee .git/hooks/post-checkout .git/hooks/reference-transaction > /dev/null || true",
-        elsewhere = elsewhere.display(),
-        home = world.home.path().display(),
-        evil = world.home.path().join("evil").display(),
-    ).replace("printf '#!", "mkdir -p .git/hooks; printf '#!"));
+            elsewhere = elsewhere.display(),
+            home = world.home.path().display(),
+            evil = world.home.path().join("evil").display(),
+        )
+        .replace("printf '#!", "mkdir -p .git/hooks; printf '#!"),
+    );
     world.write("a", "right\n");
     let tip = world.commit("next");
     world.order.known = true;
@@ -121,7 +140,9 @@ fn a_repository_format_that_libgit2_lacks_is_refused() {
 fn a_tree_with_forbidden_names_is_refused_and_nothing_is_removed_for_it() {
     let blob = "b=$(echo evil | git hash-object -w --stdin)";
     // Raw trees: git itself would not write most of these.
-    let tree = |name: &str| format!("{blob}; printf '100644 {name}\\0%b' \"$(echo $b | sed 's/../\\\\x&/g')\" | git hash-object -t tree -w --literally --stdin");
+    let tree = |name: &str| {
+        format!("{blob}; printf '100644 {name}\\0%b' \"$(echo $b | sed 's/../\\\\x&/g')\" | git hash-object -t tree -w --literally --stdin")
+    };
     for name in [".git", ".GIT", ".", "..", "a/b", "git~1", "../outside"] {
         let mut world = World::new();
         let first = world.tip("main");

@@ -34,7 +34,10 @@ fn over_ssh(test: &str) -> Option<(World, Server)> {
     let mut world = World::new();
     let ssh = world.home.path().join("ssh");
     fs::create_dir(&ssh).unwrap();
-    sh(&ssh, "for t in ed25519 rsa ecdsa; do ssh-keygen -q -t $t -N '' -f host_$t; done; ssh-keygen -q -t ed25519 -N '' -f id; cp id.pub authorized");
+    sh(
+        &ssh,
+        "for t in ed25519 rsa ecdsa; do ssh-keygen -q -t $t -N '' -f host_$t; done; ssh-keygen -q -t ed25519 -N '' -f id; cp id.pub authorized",
+    );
     let server = start(&world, "");
     let user = sh(&ssh, "id -un");
     world.brief.url = format!("ssh://{user}@127.0.0.1:{}{}", server.port, world.remote().display());
@@ -57,7 +60,8 @@ fn start(world: &World, extra: &str) -> Server {
     );
     fs::write(ssh.join("config"), config).unwrap();
     let log = fs::File::create(ssh.join("log")).unwrap();
-    let child = Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(ssh.join("config")).stderr(log).stdin(Stdio::null()).spawn().unwrap();
+    let child =
+        Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(ssh.join("config")).stderr(log).stdin(Stdio::null()).spawn().unwrap();
     let server = Server { child, port };
     for _ in 0..200 {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
