@@ -51,8 +51,10 @@ impl Tree {
                 let git = beneath::open_directory(&root, c".git").map_err(errno)?;
                 is_ours(&git, &shown)?;
                 gitdir::refuse_hostile(&git, &shown)?;
-                if !gitdir::is_clone_of(&git, brief)? && !known {
-                    return Err(foreign(format!("{path} is a repository, but no clone of {}: empty it, or choose another", brief.url)));
+                let is_gwgs = known || gitdir::is_clone_of(&git, brief)? || is_still_empty(&root, &git).map_err(errno)?;
+                if !is_gwgs {
+                    let url = &brief.url;
+                    return Err(foreign(format!("{path} is a repository, but no clone of {url}: empty it, or choose another directory")));
                 }
                 git
             }
@@ -111,6 +113,13 @@ fn may_be_filled(root: &OwnedFd, known: bool, shown: &impl std::fmt::Display) ->
         }
         _ => Ok(()),
     }
+}
+
+/// gwg made the repository and nothing was ever deployed: the URL may have been wrong, and be right now.
+fn is_still_empty(root: &OwnedFd, git: &OwnedFd) -> nix::Result<bool> {
+    let made_by_gwg = beneath::look(git, gitdir::PRIVATE)?.is_some() && beneath::look(git, c"index")?.is_none();
+    let mut entries = beneath::list(root)?.into_iter();
+    Ok(made_by_gwg && entries.all(|(name, _)| name.as_c_str() == c".git" || gitdir::counts_as_nothing(&name)))
 }
 
 fn lock(private: &OwnedFd, shown: &str) -> Result<File, Fault> {

@@ -46,9 +46,8 @@ impl Trigger {
             errno => Fault::errno(Step::Trigger, parent.display(), errno),
         })?;
         let name = CString::new(OsStr::as_bytes(name)).map_err(|_| fault(path, "is no file's path"))?;
-        match beneath::look(&directory, &name).map_err(|errno| Fault::errno(Step::Trigger, path.display(), errno))? {
-            Some(stat) => regular(path, Kind::of(&stat))?,
-            None => {}
+        if let Some(stat) = beneath::look(&directory, &name).map_err(|errno| Fault::errno(Step::Trigger, path.display(), errno))? {
+            regular(path, Kind::of(&stat))?;
         }
         Ok(Self { path: path_owned, place: Place::Beside(directory, name) })
     }

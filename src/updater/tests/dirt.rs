@@ -83,19 +83,22 @@ fn every_change_of_kind_over_every_kind_of_dirt() {
         world.sh_remote(from);
         let first = world.commit("from");
         for to in kinds {
-            world.git_remote(&["checkout", "-q", "-B", "main", &first.to_string()]);
+            world.git_remote(&["reset", "-q", "--hard", &first.to_string()]);
             world.sh_remote(&format!("rm -rf x; {to}"));
             let tip = world.commit("to");
             for dirt in dirt {
-                world.git_remote(&["checkout", "-q", "-B", "main", &first.to_string()]);
-                world.updates_to(first);
+                world.git_remote(&["update-ref", "refs/heads/main", &first.to_string()]);
+                world.update();
                 world.sh_tree(dirt);
-                world.git_remote(&["checkout", "-q", "-B", "main", &tip.to_string()]);
-                world.updates_to(tip);
-                // Cleans up what is untracked now.
+                world.git_remote(&["update-ref", "refs/heads/main", &tip.to_string()]);
+                world.update();
+                let status = world.git_tree(&["status", "--porcelain", "--untracked-files=no", "--branch"]);
+                assert_eq!(status, "## main...origin/main", "{from} / {to} / {dirt}: {}", world.said());
+                assert_eq!(world.git_tree(&["rev-parse", "HEAD"]), tip.to_string());
                 world.sh_tree("git clean -qfdx");
             }
         }
+        world.updates_to(world.tip("main"));
     }
 }
 

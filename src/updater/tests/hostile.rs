@@ -29,6 +29,19 @@ fn a_clone_of_another_remote_is_refused() {
 }
 
 #[test]
+fn a_url_that_was_wrong_at_first_may_be_corrected() {
+    let mut world = World::new();
+    let right = world.brief.url.clone();
+    world.brief.url.push_str("-not");
+    assert!(matches!(world.update().outcome, crate::wire::order::Outcome::Failed(failure) if failure.step == Step::Fetch));
+    world.brief.url = right;
+    world.updates_to(world.tip("main"));
+    // Deployed to, it is a clone of this remote and no other.
+    world.brief.url.push_str("-not");
+    world.fails(Step::Open, Reason::ForeignDirectory, "no clone of");
+}
+
+#[test]
 fn an_empty_directory_and_one_with_a_half_made_repository_are_filled() {
     let world = World::new();
     fs::create_dir_all(world.tree().join(".git.gwg-new/objects")).unwrap();

@@ -4,6 +4,7 @@
 
 mod dirt;
 mod hostile;
+mod https;
 mod ordinary;
 mod repair;
 mod ssh;

@@ -26,9 +26,9 @@ impl Drop for Server {
 /// A world whose remote is reached over ssh, its host known and its key `id` (ed25519) accepted.
 /// `None` where this machine has no OpenSSH server; then the test says that it is skipped.
 fn over_ssh(test: &str) -> Option<(World, Server)> {
-    if !fs::exists("/usr/sbin/sshd").unwrap() {
-        assert_ne!(std::env::var("GWG_TEST_REQUIRE").as_deref(), Ok("all"), "{test} needs /usr/sbin/sshd");
-        eprintln!("SKIPPED {test}: needs /usr/sbin/sshd (apt-get install openssh-server)");
+    if let Some(lack) = lack() {
+        assert_ne!(std::env::var("GWG_TEST_REQUIRE").as_deref(), Ok("all"), "{test}: {lack}");
+        eprintln!("SKIPPED {test}: {lack}");
         return None;
     }
     let mut world = World::new();
@@ -44,6 +44,19 @@ fn over_ssh(test: &str) -> Option<(World, Server)> {
     know(&mut world, &server, "ed25519");
     use_key(&mut world, "id", None);
     Some((world, server))
+}
+
+/// Why there can be no login over ssh here.
+fn lack() -> Option<&'static str> {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap();
+    let may_log_in = user.is_some_and(|user| !user.shell.ends_with("nologin") && !user.shell.ends_with("false"));
+    if !may_log_in {
+        Some("this user has no login shell")
+    } else if !fs::exists("/usr/sbin/sshd").unwrap() {
+        Some("needs /usr/sbin/sshd (apt-get install openssh-server)")
+    } else {
+        None
+    }
 }
 
 fn start(world: &World, extra: &str) -> Server {
