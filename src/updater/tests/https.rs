@@ -97,7 +97,7 @@ fn at(world: &mut World, path: &str) {
 fn an_authority_of_ones_own_is_trusted_where_the_brief_says_so() {
     let (mut world, authority) = over_https();
     world.fails(Step::Fetch, Reason::Certificate, "certificate is invalid");
-    world.brief.ca = Some(authority);
+    world.brief.ca = Some(authority.into());
     world.updates_to(world.tip("main"));
     world.write("a", "2");
     world.updates_to(world.commit("second"));
@@ -106,7 +106,7 @@ fn an_authority_of_ones_own_is_trusted_where_the_brief_says_so() {
 #[test]
 fn logins_missing_pages_and_other_hosts_are_refused() {
     let (mut world, authority) = over_https();
-    world.brief.ca = Some(authority);
+    world.brief.ca = Some(authority.into());
     at(&mut world, "login");
     world.fails(Step::Fetch, Reason::Auth, "asks for a login");
     at(&mut world, "nothing");
