@@ -65,7 +65,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.remedy)
+        write!(f, "{}; {}", self.what, self.remedy)
     }
 }
 
@@ -171,7 +171,7 @@ fn places(directories: &[PathBuf]) -> String {
     names.join(" or ")
 }
 
-/// One line for each problem, as compilers write them: `FILE:LINE: KEY: WHAT: REMEDY`.
+/// One line for each problem, as compilers write them: `FILE:LINE: KEY: WHAT; REMEDY`.
 fn shown(file: &Path, problems: &[Problem]) -> String {
     let mut lines: Vec<_> = problems.iter().take(SHOWN).map(|problem| one_line(file, problem)).collect();
     if problems.len() > SHOWN {

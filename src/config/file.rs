@@ -180,18 +180,26 @@ impl Stop {
         if let Some(names) = message.split_once("unknown field ").map(|(_, rest)| rest) {
             return (place, unknown_key(names));
         }
-        let fault = match message.rsplit_once("expected ") {
-            Some((before, kind)) if before.ends_with(", ") && !kind.contains('"') => {
-                let quotes = if kind == "a string" { "write text, in quotes where it looks like a number" } else { "correct the value" };
-                Fault::new(format!("this should be {kind}"), quotes)
-            }
-            _ if message.contains("invalid type") || message.contains("invalid value") => {
-                Fault::new("this is of a wrong kind", "compare it with the shipped examples")
-            }
-            _ => Fault::new(message, "correct the syntax at or just before this place"),
+        let fault = match message.rsplit_once(", expected ") {
+            Some((_, kind)) => wrong_kind(kind),
+            None if message.contains("invalid type") || message.contains("invalid value") => wrong_kind("something else"),
+            None => Fault::new(message, "correct the syntax at or just before this place"),
         };
         (place, fault)
     }
+}
+
+/// `kind` is serde's word for what should be there.
+fn wrong_kind(kind: &str) -> Fault {
+    let (kind, remedy) = match kind {
+        "a string" => ("text", "put it in quotes"),
+        "a boolean" => ("true or false", "write it without quotes"),
+        "i64" => ("a whole number", "write digits, without quotes"),
+        "a sequence" => ("a list", "see the shipped examples"),
+        kind if kind.starts_with("struct ") => ("keys with values", "see the shipped examples"),
+        kind => (kind, "see the shipped examples"),
+    };
+    Fault::new(format!("this should be {kind}"), remedy)
 }
 
 /// The message without the place that some parsers write around it.

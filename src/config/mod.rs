@@ -29,6 +29,8 @@ mod owner;
 mod raw;
 mod repo;
 mod split;
+#[cfg(test)]
+mod tests;
 mod url;
 
 pub use environment::Environment;

@@ -7,9 +7,10 @@ use super::files::{Files, TEXT_MAX};
 use super::keys::Keys;
 use super::known_hosts::HostFiles;
 use super::raw::{RawRepo, Secrets};
-use super::url::Transport;
+use super::url::{Remote, Transport};
 use super::{Repo, keys, label, url};
 use crate::brief::listener::Proof;
+use crate::brief::updater::KnownHosts;
 use crate::brief::{Label, LabelKind, Secret, worker};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -96,7 +97,7 @@ impl<'a> Repos<'a> {
         let transport = remote_url.as_ref().map(|(remote, _)| remote.transport);
         let key = self.key(&mut raw, transport, at);
         let ca = self.ca(&mut raw, transport, at);
-        let explicit_hosts = self.explicit_hosts(&mut raw, transport, at);
+        let known_hosts = self.known_hosts(&mut raw, remote_url.as_ref().map(|(remote, _)| remote), at);
 
         let ((remote_url, url), directory) = (remote_url?, directory?);
         let trigger = match given(raw.trigger.take()) {
@@ -104,12 +105,8 @@ impl<'a> Repos<'a> {
             None => None,
         };
         let (key, key_file) = key?.map_or((None, None), |(key, file)| (Some(key), Some(file)));
-        let known_hosts = match remote_url.transport {
-            Transport::Ssh => at.take("knownHosts", self.hosts.of(&remote_url.host, explicit_hosts?, &mut self.files))?,
-            Transport::Https | Transport::Loopback => Arc::new([]),
-        };
         let at_start = self.initialise || directory.join(".git").is_dir();
-        let (path, label, remote, proof, ca) = (path?, label?, remote?, proof?, ca?);
+        let (path, label, remote, proof, known_hosts, ca) = (path?, label?, remote?, proof?, known_hosts?, ca?);
         Some(Repo {
             path,
             url,
@@ -235,17 +232,26 @@ impl<'a> Repos<'a> {
         }
     }
 
-    fn explicit_hosts(&mut self, raw: &mut RawRepo, transport: Option<Transport>, at: &mut Place) -> Option<Option<PathBuf>> {
-        let Some(written) = given(raw.known_hosts.take()) else { return Some(None) };
-        if matches!(transport, Some(Transport::Https | Transport::Loopback)) {
-            at.wrong(
-                "knownHosts",
-                "the URL is not an ssh URL, so it would do nothing",
-                "remove it; certificates of https remotes go into caFile",
-            );
-            return None;
+    fn known_hosts(&mut self, raw: &mut RawRepo, remote: Option<&Remote>, at: &mut Place) -> Option<Arc<[KnownHosts]>> {
+        let written = given(raw.known_hosts.take());
+        match remote?.transport {
+            Transport::Ssh => {
+                let file = match written {
+                    Some(written) => Some(at.take("knownHosts", directories::absolute(&written))?),
+                    None => None,
+                };
+                at.take("knownHosts", self.hosts.of(&remote?.host, file, &mut self.files))
+            }
+            Transport::Https | Transport::Loopback if written.is_some() => {
+                at.wrong(
+                    "knownHosts",
+                    "the URL is not an ssh URL, so it would do nothing",
+                    "remove it; certificates of https remotes go into caFile",
+                );
+                None
+            }
+            Transport::Https | Transport::Loopback => Some(Arc::new([])),
         }
-        at.take("knownHosts", directories::absolute(&written)).map(Some)
     }
 
     fn ca(&mut self, raw: &mut RawRepo, transport: Option<Transport>, at: &mut Place) -> Option<Option<Arc<str>>> {
