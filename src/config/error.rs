@@ -182,11 +182,17 @@ fn shown(file: &Path, problems: &[Problem]) -> String {
 
 fn one_line(file: &Path, problem: &Problem) -> String {
     let place = match (&problem.place, problem.line) {
-        (Place::Variable(name), _) => return format!("{name} (environment): {}", problem.fault),
+        (Place::Variable(name), _) => format!("{name} (environment)"),
         (Place::File, None) => file.display().to_string(),
         (Place::File, Some(line)) => format!("{}:{line}", file.display()),
         (Place::Key(path), None) => format!("{}: {path}", file.display()),
         (Place::Key(path), Some(line)) => format!("{}:{line}: {path}", file.display()),
     };
-    format!("{place}: {}", problem.fault)
+    printable(&format!("{place}: {}", problem.fault))
+}
+
+/// A key or value of the file may hold what a terminal obeys.
+fn printable(text: &str) -> String {
+    let one = |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() };
+    text.chars().map(one).collect()
 }

@@ -9,6 +9,7 @@ use super::locate::line_of_offset;
 use super::nearest::nearest;
 use super::owner::{self, Owner};
 use super::raw::Raw;
+use nix::fcntl::OFlag;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -85,7 +86,7 @@ fn read_checked(path: &Path, env: &Environment, notes: &mut Notes) -> Result<(Fo
     // Without O_NONBLOCK a fifo would hang here.
     let unreadable =
         |error: std::io::Error| Fault::new(format!("the file can't be read ({error})"), "check its name, its owner and its mode");
-    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(unreadable)?;
+    let mut file = File::options().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path).map_err(unreadable)?;
     let about = file.metadata().map_err(unreadable)?;
     if !about.is_file() {
         return Err(Fault::new("this is not a regular file", "name the configuration file itself"));

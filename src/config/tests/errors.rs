@@ -222,3 +222,13 @@ fn a_tree_may_not_hold_the_configuration_itself() {
     let error = bench.error("c.yaml", &SMALL.replace("@/one", "@"));
     assert!(error.contains("the file lies in the work tree of /one"), "{error}");
 }
+
+#[test]
+fn a_message_is_one_line_and_holds_nothing_that_a_terminal_obeys() {
+    let bench = Bench::new();
+    for text in ["\"a\\e[2J\\nb\": 1\n", "logging: {level: \"\\e[2J\\n\"}\n", "repos: [{directory: \"/a\\n\\e[2J\"}]\n"] {
+        let error = bench.error("c.yaml", text);
+        assert!(!error.chars().any(|letter| letter.is_control() && letter != '\n'), "{error:?}");
+        assert!(error.lines().all(|line| line.starts_with('/')), "{error:?}");
+    }
+}

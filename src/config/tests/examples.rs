@@ -1,5 +1,5 @@
 //! Every configuration that is shipped, and the sample of the original's README, load as they are
-//! once the files that they name exist.
+//! once the files that they name exist; and the reference has every key.
 
 use super::*;
 use std::path::Path;
@@ -119,4 +119,20 @@ fn every_shipped_example_loads_and_says_the_same() {
     for other in &seen {
         assert_eq!((&other.1, &other.2, &other.3), (&seen[0].1, &seen[0].2, &seen[0].3), "{} and {}", other.0, seen[0].0);
     }
+}
+
+#[test]
+fn the_reference_has_every_key_and_no_other() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap();
+    let mut documented: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned).collect();
+    let bench = Bench::new();
+    let mut known = Vec::new();
+    for (text, prefix) in [("zzzzzzzzzz: 1\n", ""), ("logging: {zzzzzzzzzz: 1}\n", "logging."), ("repos: [{zzzzzzzzzz: 1}]\n", "")] {
+        let error = bench.error("c.yaml", text);
+        let (_, keys) = error.split_once("the keys here are ").unwrap_or_else(|| panic!("{error}"));
+        known.extend(keys.split(", ").filter(|key| !matches!(*key, "logging" | "repos")).map(|key| format!("{prefix}{key}")));
+    }
+    documented.sort();
+    known.sort();
+    assert_eq!(documented, known);
 }
