@@ -89,3 +89,40 @@ fn proof(proof: &Proof) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_report_says_what_would_run_and_no_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("c.yaml");
+        let tree = directory.path().canonicalize().unwrap().join("tree");
+        let text = format!(
+            "port: 8080\ninitialise: false\nrepos:\n  - url: https://h/r.git\n    path: /hook\n    directory: {}\n    label: v1\n    labelType: tag\n    trigger: /run/t\n    secret: [canary]\n",
+            tree.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let mut env = Environment::of_process();
+        env.uid = if env.is_root() { 1000 } else { env.uid };
+        env.variables.clear();
+        let text = report(&crate::config::load(Some(&file), &env).unwrap(), &env);
+        for wanted in [
+            "[::]:8080",
+            "/hook",
+            "https://h/r.git (tag v1)",
+            tree.to_str().unwrap(),
+            "/run/t",
+            "SHA-256",
+            "waits for its first push",
+            "warning: repos[0].secret",
+        ] {
+            assert!(text.contains(wanted), "{wanted} is not in:\n{text}");
+        }
+        assert!(!text.contains("canary"), "{text}");
+    }
+}

@@ -91,7 +91,7 @@ fn missing(name: &str) -> Fault {
     let plain =
         !name.is_empty() && !name.starts_with('-') && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
     let remedy = match plain {
-        true => format!("useradd --system --no-create-home --shell /usr/sbin/nologin {name}"),
+        true => format!("make it with: useradd --system --no-create-home --shell /usr/sbin/nologin {name}"),
         false => "name a user of this system".to_owned(),
     };
     Fault::new(format!("there is no user {name:?}"), remedy)

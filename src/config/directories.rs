@@ -48,8 +48,8 @@ pub fn absolute(written: &str) -> Result<PathBuf, Fault> {
     if !path.is_absolute() {
         return Err(Fault::new("the path is relative", "write the whole path, from /"));
     }
-    if written.contains('\0') || path.components().any(|part| part == Component::ParentDir) {
-        return Err(Fault::new("the path holds .. or a null byte", "write it without"));
+    if written.contains(char::is_control) || path.components().any(|part| part == Component::ParentDir) {
+        return Err(Fault::new("the path holds .. or a control character", "write it without"));
     }
     Ok(path.components().collect())
 }
@@ -161,7 +161,8 @@ mod tests {
             ("./www", "relative"),
             ("~/www", "~ stands for"),
             ("/srv/../etc", ".."),
-            ("/srv/\0x", "null"),
+            ("/srv/\0x", "control"),
+            ("/srv/\x1b[2J", "control"),
             ("/", "belongs to the system"),
             ("//", "belongs to the system"),
             ("/etc/", "belongs to the system"),

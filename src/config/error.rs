@@ -65,7 +65,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.remedy)
+        write!(f, "{}; {}", self.what, self.remedy)
     }
 }
 
@@ -171,7 +171,7 @@ fn places(directories: &[PathBuf]) -> String {
     names.join(" or ")
 }
 
-/// One line for each problem, as compilers write them: `FILE:LINE: KEY: WHAT: REMEDY`.
+/// One line for each problem, as compilers write them: `FILE:LINE: KEY: WHAT; REMEDY`.
 fn shown(file: &Path, problems: &[Problem]) -> String {
     let mut lines: Vec<_> = problems.iter().take(SHOWN).map(|problem| one_line(file, problem)).collect();
     if problems.len() > SHOWN {
@@ -182,11 +182,17 @@ fn shown(file: &Path, problems: &[Problem]) -> String {
 
 fn one_line(file: &Path, problem: &Problem) -> String {
     let place = match (&problem.place, problem.line) {
-        (Place::Variable(name), _) => return format!("{name} (environment): {}", problem.fault),
+        (Place::Variable(name), _) => format!("{name} (environment)"),
         (Place::File, None) => file.display().to_string(),
         (Place::File, Some(line)) => format!("{}:{line}", file.display()),
         (Place::Key(path), None) => format!("{}: {path}", file.display()),
         (Place::Key(path), Some(line)) => format!("{}:{line}: {path}", file.display()),
     };
-    format!("{place}: {}", problem.fault)
+    printable(&format!("{place}: {}", problem.fault))
+}
+
+/// A key or value of the file may hold what a terminal obeys.
+fn printable(text: &str) -> String {
+    let one = |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() };
+    text.chars().map(one).collect()
 }

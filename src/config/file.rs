@@ -9,6 +9,7 @@ use super::locate::line_of_offset;
 use super::nearest::nearest;
 use super::owner::{self, Owner};
 use super::raw::Raw;
+use nix::fcntl::OFlag;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -85,7 +86,7 @@ fn read_checked(path: &Path, env: &Environment, notes: &mut Notes) -> Result<(Fo
     // Without O_NONBLOCK a fifo would hang here.
     let unreadable =
         |error: std::io::Error| Fault::new(format!("the file can't be read ({error})"), "check its name, its owner and its mode");
-    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(unreadable)?;
+    let mut file = File::options().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path).map_err(unreadable)?;
     let about = file.metadata().map_err(unreadable)?;
     if !about.is_file() {
         return Err(Fault::new("this is not a regular file", "name the configuration file itself"));
@@ -180,18 +181,26 @@ impl Stop {
         if let Some(names) = message.split_once("unknown field ").map(|(_, rest)| rest) {
             return (place, unknown_key(names));
         }
-        let fault = match message.rsplit_once("expected ") {
-            Some((before, kind)) if before.ends_with(", ") && !kind.contains('"') => {
-                let quotes = if kind == "a string" { "write text, in quotes where it looks like a number" } else { "correct the value" };
-                Fault::new(format!("this should be {kind}"), quotes)
-            }
-            _ if message.contains("invalid type") || message.contains("invalid value") => {
-                Fault::new("this is of a wrong kind", "compare it with the shipped examples")
-            }
-            _ => Fault::new(message, "correct the syntax at or just before this place"),
+        let fault = match message.rsplit_once(", expected ") {
+            Some((_, kind)) => wrong_kind(kind),
+            None if message.contains("invalid type") || message.contains("invalid value") => wrong_kind("something else"),
+            None => Fault::new(message, "correct the syntax at or just before this place"),
         };
         (place, fault)
     }
+}
+
+/// `kind` is serde's word for what should be there.
+fn wrong_kind(kind: &str) -> Fault {
+    let (kind, remedy) = match kind {
+        "a string" => ("text", "put it in quotes"),
+        "a boolean" => ("true or false", "write it without quotes"),
+        "i64" => ("a whole number", "write digits, without quotes"),
+        "a sequence" => ("a list", "see the shipped examples"),
+        kind if kind.starts_with("struct ") => ("keys with values", "see the shipped examples"),
+        kind => (kind, "see the shipped examples"),
+    };
+    Fault::new(format!("this should be {kind}"), remedy)
 }
 
 /// The message without the place that some parsers write around it.

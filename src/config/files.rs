@@ -2,6 +2,7 @@
 
 use super::error::Fault;
 use super::owner::{Owner, Rights};
+use nix::fcntl::OFlag;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -86,7 +87,7 @@ fn with<T>(rights: Option<&Rights>, act: impl FnOnce() -> io::Result<T>) -> io::
 
 fn read(path: &Path, longest: u64) -> io::Result<Content> {
     // Without O_NONBLOCK a fifo would hang here.
-    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let mut file = OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)?;
     let about = regular(&file)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(about.len().min(longest)).unwrap_or_default() + 1));
     let length = Read::by_ref(&mut file).take(longest + 1).read_to_end(&mut bytes)?;
@@ -101,7 +102,7 @@ fn open_log(path: &Path, dry: bool) -> io::Result<File> {
         .append(true)
         .create(!dry)
         .mode(0o640)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
         .open(path);
     let file = match opened {
         Err(error) if dry && error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {

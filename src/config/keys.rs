@@ -3,18 +3,15 @@
 //! What libssh2 will be given later is the file as it is; here it is only opened and put away again.
 
 mod legacy;
+mod openssh;
 mod pkcs;
 
 use super::error::Fault;
-use super::files::Files;
+use super::files::{Files, KEY_MAX};
 use crate::brief::{Secret, worker};
 use sha2::{Digest, Sha256};
-use ssh_key::public::KeyData;
-use ssh_key::{Algorithm, PrivateKey};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-
-pub use super::files::KEY_MAX;
 
 /// Bits of the shortest RSA key: what OpenSSH and the forges accept.
 const RSA_LEAST: usize = 2048;
@@ -65,7 +62,7 @@ impl KeyFault {
             Self::Public => "name the private one: the file without .pub".to_owned(),
             Self::Putty => format!("convert it: puttygen {path} -O private-openssh -o NEW"),
             Self::Dsa | Self::Hardware | Self::ShortRsa(_) => "make a deploy key for gwg: ssh-keygen -t ed25519".to_owned(),
-            Self::Kind => "use an ed25519, ECDSA or RSA key in OpenSSH's format: ssh-keygen -t ed25519".to_owned(),
+            Self::Kind => "use an ed25519, ECDSA (NIST) or RSA key, as ssh-keygen makes it".to_owned(),
             Self::Method => format!("write it anew in OpenSSH's format: ssh-keygen -p -f {path}"),
             Self::WrongPassphrase => "correct sshPassPhrase or sshPassPhraseFile".to_owned(),
             Self::NoPassphrase => "add sshPassPhrase or sshPassPhraseFile".to_owned(),
@@ -79,8 +76,11 @@ impl KeyFault {
 pub struct Keys {
     /// In the order in which they were met.
     pub list: Vec<worker::Key>,
-    seen: HashMap<(PathBuf, Option<[u8; 32]>), Result<Added, Fault>>,
+    seen: HashMap<Known, Result<Added, Fault>>,
 }
+
+/// What makes a key the same: its file and the digest of its passphrase.
+type Known = (PathBuf, Option<[u8; 32]>);
 
 /// A key's place, and a warning about it.
 type Added = (worker::KeyIndex, Option<String>);
@@ -122,7 +122,7 @@ fn inspect(bytes: &[u8], passphrase: Option<&[u8]>) -> Result<bool, KeyFault> {
         return Err(if is_public(text) { KeyFault::Public } else { KeyFault::NotAKey });
     };
     match label {
-        "OPENSSH PRIVATE KEY" => openssh(text, passphrase),
+        "OPENSSH PRIVATE KEY" => openssh::open(body, passphrase),
         "RSA PRIVATE KEY" => legacy::open(body, passphrase, pkcs::rsa),
         "EC PRIVATE KEY" => legacy::open(body, passphrase, |der| pkcs::ec(der, None)),
         "PRIVATE KEY" => pkcs::plain(body),
@@ -146,29 +146,6 @@ fn is_public(text: &str) -> bool {
     ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| first.starts_with(kind)) || text.contains("BEGIN SSH2 PUBLIC KEY")
 }
 
-fn openssh(text: &str, passphrase: Option<&[u8]>) -> Result<bool, KeyFault> {
-    let key = PrivateKey::from_openssh(text.trim().replace("\r\n", "\n")).map_err(|_| KeyFault::Damaged)?;
-    check_kind(key.public_key().key_data())?;
-    if !key.is_encrypted() {
-        return Ok(false);
-    }
-    match key.decrypt(passphrase.ok_or(KeyFault::NoPassphrase)?) {
-        Ok(_) => Ok(true),
-        Err(ssh_key::Error::Encrypted | ssh_key::Error::AlgorithmUnknown) => Err(KeyFault::Method),
-        Err(_) => Err(KeyFault::WrongPassphrase),
-    }
-}
-
-fn check_kind(key: &KeyData) -> Result<(), KeyFault> {
-    match (key.algorithm(), key.rsa()) {
-        (_, Some(rsa)) => long_enough(rsa.n.as_positive_bytes().map_or(0, |bytes| bits(bytes))),
-        (Algorithm::Ed25519 | Algorithm::Ecdsa { .. }, None) => Ok(()),
-        (Algorithm::Dsa, None) => Err(KeyFault::Dsa),
-        (Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256, None) => Err(KeyFault::Hardware),
-        (_, None) => Err(KeyFault::Kind),
-    }
-}
-
 fn long_enough(bits: usize) -> Result<(), KeyFault> {
     if bits < RSA_LEAST { Err(KeyFault::ShortRsa(bits)) } else { Ok(()) }
 }
@@ -179,3 +156,24 @@ fn bits(bytes: &[u8]) -> usize {
     let first = bytes.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
     (bytes.len() - zeros) * 8 - first
 }
+
+/// A file in OpenSSH's format that opens and holds no key worth the name, for tests.
+#[cfg(test)]
+pub fn container(kind: &[u8]) -> String {
+    use base64::Engine;
+    let string = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap_or_default().to_be_bytes(), bytes].concat();
+    let blob = [
+        b"openssh-key-v1\0".to_vec(),
+        string(b"none"),
+        string(b"none"),
+        string(b""),
+        vec![0, 0, 0, 1],
+        string(&string(kind)),
+        string(&[7; 16]),
+    ];
+    let text = base64::engine::general_purpose::STANDARD.encode(blob.concat());
+    format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{text}\n-----END OPENSSH PRIVATE KEY-----\n")
+}
+
+#[cfg(test)]
+mod tests;

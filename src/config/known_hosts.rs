@@ -96,3 +96,55 @@ fn may_match(line: &str, host: &str) -> bool {
     let Some(names) = names.filter(|names| !names.starts_with('#')) else { return false };
     names.starts_with('|') || names.contains(['*', '?']) || names.to_ascii_lowercase().contains(host)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+    use sha2::{Digest, Sha256};
+
+    /// The fingerprints as the forges publish them, on the pages that `forge_hosts` names.
+    const PUBLISHED: [(&str, &str, &str); 12] = [
+        ("github.com", "ssh-ed25519", "+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"),
+        ("github.com", "ecdsa-sha2-nistp256", "p2QAMXNIC1TJYWeIOttrVc98/R1BUFWu3/LiyKgUfQM"),
+        ("github.com", "ssh-rsa", "uNiVztksCsDhcc0u9e8BujQXVUpKZIDTMczCvj3tD2s"),
+        ("gitlab.com", "ssh-ed25519", "eUXGGm1YGsMAS7vkcx6JOJdOGHPem5gQp4taiCfCLB8"),
+        ("gitlab.com", "ecdsa-sha2-nistp256", "HbW3g8zUjNSksFbqTiUWPWg2Bq1x8xdGUrliXFzSnUw"),
+        ("gitlab.com", "ssh-rsa", "ROQFvPThGrW4RuWLoL9tq9I9zJ42fK4XywyRtbOz/EQ"),
+        ("bitbucket.org", "ssh-ed25519", "ybgmFkzwOSotHTHLJgHO0QN8L0xErw6vd0VhFA9m3SM"),
+        ("bitbucket.org", "ecdsa-sha2-nistp256", "FC73VB6C4OQLSCrjEayhMp9UMxS97caD/Yyi2bhW/J0"),
+        ("bitbucket.org", "ssh-rsa", "46OSHA1Rmj8E8ERTC6xkNcmGOw9oFxYr0WF6zWW8l1E"),
+        ("codeberg.org", "ssh-ed25519", "mIlxA9k46MmM6qdJOdMnAQpzGxF4WIVVL+fj+wZbw0g"),
+        ("codeberg.org", "ecdsa-sha2-nistp256", "T9FYDEHELhVkulEKKwge5aVhVTbqCW0MIRwAfpARs/E"),
+        ("codeberg.org", "ssh-rsa", "6QQmYi4ppFS4/+zSZ5S4IU+4sa6rwvQ4PbhCtPEBekQ"),
+    ];
+
+    #[test]
+    fn every_built_in_key_has_the_published_fingerprint() {
+        let lines = BUILT_IN.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let found: Vec<_> = lines
+            .map(|line| {
+                let words: Vec<_> = line.split(' ').collect();
+                assert_eq!(words.len(), 3, "{line}");
+                let blob = STANDARD.decode(words[2]).unwrap();
+                // The kind stands in the blob as well.
+                assert!(blob[4..].starts_with(words[1].as_bytes()), "{line}");
+                (words[0], words[1], STANDARD_NO_PAD.encode(Sha256::digest(&blob)))
+            })
+            .collect();
+        assert_eq!(found, PUBLISHED.map(|(host, kind, print)| (host, kind, print.to_owned())));
+    }
+
+    #[test]
+    fn only_lines_that_may_be_about_the_host_are_kept_and_stay_where_they_are() {
+        let file = "# comment\nother.org ssh-rsa A\nGit.Example.org,10.0.0.1 ssh-rsa B\n\n|1|salt|hash ssh-rsa C\n*.example.org ssh-rsa D\n@revoked git.example.org ssh-rsa E\n[git.example.org]:2222 ssh-rsa F\n@cert-authority other.org ssh-rsa G\n";
+        let kept = about("git.example.org", file);
+        assert_eq!(
+            kept,
+            "\n\nGit.Example.org,10.0.0.1 ssh-rsa B\n\n|1|salt|hash ssh-rsa C\n*.example.org ssh-rsa D\n@revoked git.example.org ssh-rsa E\n[git.example.org]:2222 ssh-rsa F"
+        );
+        assert_eq!(about("nowhere.net", "other.org ssh-rsa A\n"), "");
+    }
+}

@@ -6,7 +6,7 @@
 //! | `environment` | what the configuration depends on beside its file |
 //! | `file`, `raw`, `locate` | syntax: find, read, parse; the line of a value |
 //! | `overrides` | the `GWG_…` variables |
-//! | `check`, `repo` | meaning: the global keys; one repository |
+//! | `check`, `repo`, `repo/credentials` | meaning: the global keys; a repository; what it trusts and is trusted by |
 //! | `accounts`, `owner`, `files` | users; who can write the configuration; reading with that user's rights |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
 //! | `split` | one configuration, three kinds of brief |
@@ -29,6 +29,8 @@ mod owner;
 mod raw;
 mod repo;
 mod split;
+#[cfg(test)]
+mod tests;
 mod url;
 
 pub use environment::Environment;

@@ -28,7 +28,7 @@ pub enum Owner {
 pub fn of(file: &Path, about: &Metadata, running_as: u32) -> Result<Owner, Fault> {
     let shown = file.display();
     if about.mode() & 0o022 != 0 {
-        return Err(Fault::new("others than its owner can write the file", format!("chmod go-w {shown}")));
+        return Err(Fault::new("others than its owner can write the file", format!("run: chmod go-w {shown}")));
     }
     let strange = |uid: &u32| *uid != 0 && *uid != running_as;
     if running_as != 0 {
@@ -106,12 +106,15 @@ fn writers_of(place: &Path) -> Result<Option<u32>, Fault> {
         return Ok(Some(about.uid()));
     }
     if about.mode() & 0o002 != 0 {
-        return Err(Fault::new(format!("everybody can write the directory {}", place.display()), format!("chmod o-w {}", place.display())));
+        return Err(Fault::new(
+            format!("everybody can write the directory {}", place.display()),
+            format!("run: chmod o-w {}", place.display()),
+        ));
     }
     let shared = about.mode() & 0o020 != 0 && about.gid() != 0 && !is_private(about.gid(), about.uid());
     if shared {
         let fault = format!("a whole group can write the directory {}", place.display());
-        return Err(Fault::new(fault, format!("chmod g-w {}", place.display())));
+        return Err(Fault::new(fault, format!("run: chmod g-w {}", place.display())));
     }
     Ok(Some(about.uid()))
 }

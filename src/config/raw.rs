@@ -146,7 +146,7 @@ impl<'de> Deserialize<'de> for Passphrase {
         let mut found = deserializer.deserialize_any(SecretText)?;
         match (found.pop(), found.is_empty()) {
             (Some(secret), true) => Ok(Self(secret)),
-            _ => Err(D::Error::custom("a key has one passphrase, expected text")),
+            _ => Err(D::Error::custom("a key has one passphrase, expected a string")),
         }
     }
 }
@@ -154,13 +154,13 @@ impl<'de> Deserialize<'de> for Passphrase {
 /// Takes text or a list of texts; all else is refused without telling what it was.
 struct SecretText;
 
-const QUOTE: &str = "a secret is text, expected quotes around it";
+const QUOTE: &str = "a secret is text, expected a string";
 
 impl<'de> Visitor<'de> for SecretText {
     type Value = Vec<Secret>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text")
+        f.write_str("a string")
     }
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<Secret>, E> {
         Ok(vec![Secret::new(text.as_bytes().to_vec())])

@@ -1,22 +1,19 @@
 //! Meaning of `repos`: each repository on its own, then all of them together.
 
+mod credentials;
+
 use super::directories::{self, Canonical};
 use super::environment::Environment;
 use super::error::{Fault, KeyPath, Notes};
-use super::files::{Files, TEXT_MAX};
+use super::files::Files;
 use super::keys::Keys;
 use super::known_hosts::HostFiles;
-use super::raw::{RawRepo, Secrets};
-use super::url::Transport;
-use super::{Repo, keys, label, url};
-use crate::brief::listener::Proof;
-use crate::brief::{Label, LabelKind, Secret, worker};
+use super::raw::RawRepo;
+use super::{Repo, label, url};
+use crate::brief::{Label, LabelKind, worker};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// A secret with fewer bytes can be guessed: 16 random ones can't.
-const SHORT_SECRET: usize = 16;
 
 /// The checker of repositories: remembers what they may share.
 pub struct Repos<'a> {
@@ -96,7 +93,7 @@ impl<'a> Repos<'a> {
         let transport = remote_url.as_ref().map(|(remote, _)| remote.transport);
         let key = self.key(&mut raw, transport, at);
         let ca = self.ca(&mut raw, transport, at);
-        let explicit_hosts = self.explicit_hosts(&mut raw, transport, at);
+        let known_hosts = self.known_hosts(&mut raw, remote_url.as_ref().map(|(remote, _)| remote), at);
 
         let ((remote_url, url), directory) = (remote_url?, directory?);
         let trigger = match given(raw.trigger.take()) {
@@ -104,12 +101,8 @@ impl<'a> Repos<'a> {
             None => None,
         };
         let (key, key_file) = key?.map_or((None, None), |(key, file)| (Some(key), Some(file)));
-        let known_hosts = match remote_url.transport {
-            Transport::Ssh => at.take("knownHosts", self.hosts.of(&remote_url.host, explicit_hosts?, &mut self.files))?,
-            Transport::Https | Transport::Loopback => Arc::new([]),
-        };
         let at_start = self.initialise || directory.join(".git").is_dir();
-        let (path, label, remote, proof, ca) = (path?, label?, remote?, proof?, ca?);
+        let (path, label, remote, proof, known_hosts, ca) = (path?, label?, remote?, proof?, known_hosts?, ca?);
         Some(Repo {
             path,
             url,
@@ -142,132 +135,6 @@ impl<'a> Repos<'a> {
             (None, _) | (_, None) => plain,
         };
         directories::trigger(&real.to_string_lossy(), directory)
-    }
-
-    fn proof(&mut self, raw: &mut RawRepo, at: &mut Place) -> Option<Proof> {
-        let inline = raw.secret.take().map(|Secrets(list)| list).filter(|list| !list.is_empty());
-        let file = given(raw.secret_file.take());
-        let signature = given(raw.signature.take());
-        let unsigned = raw.unsigned.unwrap_or_default();
-        if unsigned && (inline.is_some() || file.is_some() || signature.is_some()) {
-            at.wrong("unsigned", "the repository is unsigned and has a secret or a signature", "remove unsigned, or the other");
-            return None;
-        }
-        let (key, secrets) = match (inline, file) {
-            (Some(_), Some(_)) => {
-                at.wrong("secretFile", "there is a secret as well", "keep one of them; for several secrets make secret a list");
-                return None;
-            }
-            (Some(list), None) => ("secret", list),
-            (None, Some(path)) => ("secretFile", vec![at.take("secretFile", self.secret_in(&path))?]),
-            (None, None) if unsigned => {
-                at.warn("unsigned", "whoever can reach the path can start an update");
-                return Some(Proof::Unsigned);
-            }
-            (None, None) => {
-                at.wrong(
-                    "secret",
-                    "this is missing",
-                    "write the webhook's secret as the forge has it, or secretFile; unsigned: true if anybody may start an update",
-                );
-                return None;
-            }
-        };
-        if secrets.iter().any(|secret| secret.expose().is_empty()) {
-            at.wrong(key, "the secret is empty, so anybody could sign with it", "make one, for instance with: openssl rand -hex 32");
-            return None;
-        }
-        if secrets.iter().any(|secret| secret.expose().len() < SHORT_SECRET) {
-            at.warn(key, "the secret is shorter than 16 bytes; make a longer one, for instance with: openssl rand -hex 32");
-        }
-        let sha1 = at.take("signature", signature_kind(signature.as_deref()))?;
-        Some(Proof::Signed { secrets, sha1 })
-    }
-
-    fn secret_in(&mut self, written: &str) -> Result<Secret, Fault> {
-        let content = self.files.read(&directories::absolute(written)?, keys::KEY_MAX)?;
-        let bytes = content.bytes.strip_suffix(b"\n").unwrap_or(&content.bytes);
-        Ok(Secret::new(bytes.strip_suffix(b"\r").unwrap_or(bytes).to_vec()))
-    }
-
-    /// The key, or the knowledge that none is needed.
-    fn key(&mut self, raw: &mut RawRepo, transport: Option<Transport>, at: &mut Place) -> Option<Option<(worker::KeyIndex, PathBuf)>> {
-        let file = given(raw.ssh_priv_key.take());
-        let passphrase = self.passphrase(raw, at)?;
-        match (file, transport) {
-            (Some(file), Some(Transport::Ssh) | None) => {
-                let path = at.take("sshPrivKey", directories::absolute(&file))?;
-                let (index, warning) = at.take("sshPrivKey", self.keys.add(&path, passphrase, &mut self.files))?;
-                if let Some(warning) = warning {
-                    at.warn("sshPrivKey", &warning);
-                }
-                Some(Some((index, path)))
-            }
-            (Some(_), Some(Transport::Https | Transport::Loopback)) => {
-                at.wrong("sshPrivKey", "the URL is not an ssh URL, so the key would do nothing", "remove it, or write an ssh URL");
-                None
-            }
-            (None, Some(Transport::Ssh)) => {
-                at.wrong(
-                    "sshPrivKey",
-                    "this is missing, and an ssh remote always wants a key",
-                    "name a private key; for a public repository write its https URL",
-                );
-                None
-            }
-            (None, Some(Transport::Https | Transport::Loopback) | None) if passphrase.is_some() => {
-                at.wrong("sshPassPhrase", "there is no sshPrivKey, so it would do nothing", "remove it, or name the key");
-                None
-            }
-            (None, Some(Transport::Https | Transport::Loopback) | None) => Some(None),
-        }
-    }
-
-    fn passphrase(&mut self, raw: &mut RawRepo, at: &mut Place) -> Option<Option<Secret>> {
-        let inline = raw.ssh_pass_phrase.take().map(|phrase| phrase.0).filter(|phrase| !phrase.expose().is_empty());
-        match (inline, given(raw.ssh_pass_phrase_file.take())) {
-            (Some(_), Some(_)) => {
-                at.wrong("sshPassPhraseFile", "there is a sshPassPhrase as well", "keep one of them");
-                None
-            }
-            (None, Some(path)) => at.take("sshPassPhraseFile", self.secret_in(&path)).map(Some),
-            (inline, None) => Some(inline),
-        }
-    }
-
-    fn explicit_hosts(&mut self, raw: &mut RawRepo, transport: Option<Transport>, at: &mut Place) -> Option<Option<PathBuf>> {
-        let Some(written) = given(raw.known_hosts.take()) else { return Some(None) };
-        if matches!(transport, Some(Transport::Https | Transport::Loopback)) {
-            at.wrong(
-                "knownHosts",
-                "the URL is not an ssh URL, so it would do nothing",
-                "remove it; certificates of https remotes go into caFile",
-            );
-            return None;
-        }
-        at.take("knownHosts", directories::absolute(&written)).map(Some)
-    }
-
-    fn ca(&mut self, raw: &mut RawRepo, transport: Option<Transport>, at: &mut Place) -> Option<Option<Arc<str>>> {
-        let Some(written) = given(raw.ca_file.take()) else { return Some(None) };
-        if matches!(transport, Some(Transport::Ssh | Transport::Loopback)) {
-            at.wrong("caFile", "the URL is not an https URL, so it would do nothing", "remove it; keys of ssh hosts go into knownHosts");
-            return None;
-        }
-        let path = at.take("caFile", directories::absolute(&written))?;
-        let files = &mut self.files;
-        let read = self.certificates.entry(path).or_insert_with_key(|path| certificates(path, files)).clone();
-        at.take("caFile", read).map(Some)
-    }
-}
-
-fn certificates(path: &std::path::Path, files: &mut Files) -> Result<Arc<str>, Fault> {
-    let content = files.read(path, TEXT_MAX)?;
-    match std::str::from_utf8(&content.bytes) {
-        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(Arc::from(text)),
-        Ok(_) | Err(_) => {
-            Err(Fault::new(format!("{} holds no PEM certificate", path.display()), "name a file with -----BEGIN CERTIFICATE-----"))
-        }
     }
 }
 
@@ -327,15 +194,6 @@ fn label_of(raw: &mut RawRepo, at: &mut Place) -> Option<Label> {
             at.wrong("label", "this is missing", "name the tag: only a branch has a default, master");
             None
         }
-    }
-}
-
-/// Whether SHA-1 is accepted.
-fn signature_kind(written: Option<&str>) -> Result<bool, Fault> {
-    match written {
-        None | Some("sha256") => Ok(false),
-        Some("sha1") => Ok(true),
-        Some(_) => Err(Fault::new("this is no kind of signature", "write sha256, or sha1 for a forge that sends no better one")),
     }
 }
 

@@ -92,9 +92,7 @@ fn check_user(transport: Transport, user: Option<&str>) -> Result<(), Fault> {
             "the URL holds a password, and URLs end up in logs and in .git/config",
             "use an ssh URL with sshPrivKey, a deploy key for instance",
         )),
-        (Transport::Ssh, Some(user)) if user.is_empty() => {
-            Err(Fault::new("the URL's user is empty", "write git@HOST, as the forge shows it"))
-        }
+        (Transport::Ssh, Some("")) => Err(Fault::new("the URL's user is empty", "write git@HOST, as the forge shows it")),
         (Transport::Ssh, Some(_)) => Ok(()),
         (Transport::Ssh, None) => Err(Fault::new("the URL names no user", "write git@HOST, as the forge shows it")),
         (Transport::Https | Transport::Loopback, Some(_)) => Err(Fault::new(

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const DSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10040.4.1");
 /// NIST P-256, P-384 and P-521: the curves that ssh has (RFC 5656).
 const CURVES: [ObjectIdentifier; 3] = [
@@ -47,8 +48,8 @@ fn info(key: PrivateKeyInfo<'_>) -> Result<(), KeyFault> {
     match key.algorithm.oid {
         RSA => rsa(key.private_key),
         EC => ec(key.private_key, key.algorithm.parameters_oid().ok()),
+        ED25519 => Ok(()),
         DSA => Err(KeyFault::Dsa),
-        // Ed25519 too: libssh2 can't sign with one in this format.
         _ => Err(KeyFault::Kind),
     }
 }
