@@ -17,6 +17,10 @@ use std::os::fd::{AsFd, OwnedFd};
 pub const PRIVATE: &CStr = c"gwg";
 const UNFINISHED: &CStr = c".git.gwg-new";
 const CONFIG_MAX: u64 = 1 << 20;
+/// The configuration that stood there before gwg's first.
+const KEPT: &CStr = c"config.before-gwg";
+/// What a rebuild has set aside, in [`PRIVATE`].
+const DAMAGED: &CStr = c"damaged";
 
 /// Makes an empty repository, whole or not at all.
 ///
@@ -116,7 +120,7 @@ pub fn is_clone_of(git: &OwnedFd, brief: &Brief) -> Result<bool, Fault> {
             return Err(foreign(format!(".git/config: {key} = {value} is not supported; clone anew into an empty directory")));
         }
     }
-    let section = format!("remote \"{}\"", brief.remote);
+    let section = format!("remote {}", quoted(&brief.remote));
     let url = settings(&config).filter(|(at, key, _)| *at == section && key == "url").map(|(_, _, value)| value).last();
     Ok(url.is_some_and(|url| {
         url == brief.url || (RemoteName::from_url(&url).is_some_and(|name| Some(name) == RemoteName::from_url(&brief.url)))
@@ -124,7 +128,7 @@ pub fn is_clone_of(git: &OwnedFd, brief: &Brief) -> Result<bool, Fault> {
 }
 
 /// The plain settings of a git configuration: section as written, key in lower case, value without
-/// quotes. Enough to recognise a clone; what it does not understand it leaves out.
+/// quotes and escapes. Enough to recognise a clone; what it does not understand it leaves out.
 fn settings(config: &str) -> impl Iterator<Item = (&str, String, String)> {
     let mut section = "";
     config.lines().filter_map(move |line| {
@@ -134,7 +138,7 @@ fn settings(config: &str) -> impl Iterator<Item = (&str, String, String)> {
             return None;
         }
         let (key, value) = line.split_once('=')?;
-        Some((section, key.trim().to_ascii_lowercase(), value.trim().trim_matches('"').to_owned()))
+        Some((section, key.trim().to_ascii_lowercase(), unquoted(value)))
     })
 }
 
@@ -142,21 +146,19 @@ fn settings(config: &str) -> impl Iterator<Item = (&str, String, String)> {
 ///
 /// # Errors
 /// Those of writing.
-pub fn set_config(git: &OwnedFd, brief: &Brief) -> nix::Result<bool> {
+pub fn set_config(git: &OwnedFd, brief: &Brief) -> nix::Result<()> {
     let wanted = config(brief);
     let found = match beneath::read(git, c"config", CONFIG_MAX) {
         Err(Errno::EFBIG) => Some(Vec::new()),
         found => found?,
     };
     if found.as_deref() == Some(wanted.as_bytes()) {
-        return Ok(false);
+        return Ok(());
     }
-    const KEPT: &CStr = c"config.before-gwg";
     if found.is_some() && beneath::look(git, KEPT)?.is_none() {
         renameat(git.as_fd(), c"config", git.as_fd(), KEPT)?;
     }
-    beneath::write(git, c"config", wanted.as_bytes(), 0o666)?;
-    Ok(true)
+    beneath::write(git, c"config", wanted.as_bytes(), 0o666)
 }
 
 /// As `git clone` writes it, and `git status` and `git pull` want it.
@@ -181,6 +183,10 @@ fn config(brief: &Brief) -> String {
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn unquoted(value: &str) -> String {
+    value.trim().trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\")
 }
 
 /// Moves objects and refs aside, so that the next fetch starts from nothing. The index stays: it
@@ -209,8 +215,6 @@ pub fn forget_damaged(private: &OwnedFd) -> nix::Result<()> {
     beneath::remove_all(private, DAMAGED)
 }
 
-const DAMAGED: &CStr = c"damaged";
-
 /// Removes the index; the next reset writes it anew.
 ///
 /// # Errors
@@ -232,4 +236,52 @@ pub fn make_home(private: &OwnedFd, known_hosts: &str) -> nix::Result<OwnedFd> {
     let ssh = beneath::open_or_make_directory(&home, c".ssh", 0o700)?;
     beneath::write(&ssh, c"known_hosts", known_hosts.as_bytes(), 0o600)?;
     Ok(home)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::ids::RepoId;
+
+    fn brief(url: &str, remote: &str) -> Brief {
+        Brief {
+            repo: RepoId::new(1),
+            url: url.into(),
+            label: Label { kind: LabelKind::Branch, name: "main".into() },
+            remote: remote.into(),
+            directory: "/x".into(),
+            trigger: None,
+            known_hosts: Vec::new(),
+            ca: None,
+            connect_ms: 0,
+            silence_ms: 0,
+        }
+    }
+
+    fn recognised(config: &str, brief: &Brief) -> bool {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("config"), config).unwrap();
+        is_clone_of(&OwnedFd::from(std::fs::File::open(home.path()).unwrap()), brief).unwrap()
+    }
+
+    #[test]
+    fn a_clone_is_known_by_its_remotes_url_in_any_form() {
+        let brief = brief("git@example.com:a/b.git", "origin");
+        for url in ["git@example.com:a/b.git", "https://example.com/a/b", "\"ssh://git@example.com/a/b\""] {
+            assert!(recognised(&format!("[core]\n[remote \"origin\"]\n\tURL = {url}\r\n"), &brief), "{url}");
+        }
+        assert!(!recognised("[remote \"other\"]\nurl = git@example.com:a/b.git", &brief));
+        assert!(!recognised("[remote \"origin\"]\nurl = git@example.com:a/c.git", &brief));
+        assert!(!recognised("url = git@example.com:a/b.git\n[remote \"origin\"]\n", &brief));
+        assert!(!recognised("", &brief));
+    }
+
+    #[test]
+    fn gwg_recognises_what_it_writes() {
+        for (url, remote) in [("git@h:a b;#\\\"c", "origin"), ("/srv/x", "a.b\"c\\d"), ("https://h/x", "up")] {
+            let brief = brief(url, remote);
+            assert!(recognised(&config(&brief), &brief), "{}", config(&brief));
+        }
+    }
 }

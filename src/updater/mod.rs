@@ -8,6 +8,7 @@
 mod beneath;
 mod crash;
 mod credentials;
+mod damage;
 mod endpoint;
 mod failure;
 mod fetch;

@@ -65,8 +65,10 @@ impl Tree {
         let lock = lock(&private, &shown)?;
         crash::begin(&git, &private, &shown)?;
         let tree = Self { root, git, private, _lock: lock };
-        gitdir::complete(&tree.git, &brief.label).map_err(errno)?;
-        gitdir::set_config(&tree.git, brief).map_err(errno)?;
+        if let Err(error) = gitdir::complete(&tree.git, &brief.label).and_then(|()| gitdir::set_config(&tree.git, brief)) {
+            let _told_already = crash::end(&tree.private);
+            return Err(errno(error));
+        }
         Ok(tree)
     }
 
