@@ -12,6 +12,7 @@ mod damage;
 mod endpoint;
 mod failure;
 mod fetch;
+mod gitconfig;
 mod gitdir;
 mod host_keys;
 mod known_hosts;
