@@ -2,6 +2,7 @@
 //! As root it runs under a throw-away uid.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+use gwg::audit::{Failure, Reason, Step};
 use gwg::brief::updater::Brief;
 use gwg::brief::{Label, LabelKind};
 use gwg::confine::descriptors;
@@ -92,6 +93,16 @@ impl World {
     }
 
     #[track_caller]
+    fn fails(&self, step: Step, reason: Reason, saying: &str) {
+        let mut running = self.start_with_order();
+        let report = frame::read::<Report>(&mut running.worker).unwrap();
+        let log = running.said();
+        assert_eq!(report.outcome, Outcome::Failed(Failure { step, reason }), "{log}");
+        assert!(log.contains(saying) && log.matches('\n').count() == 1, "{log}");
+        running.child.wait().unwrap();
+    }
+
+    #[track_caller]
     fn updates_to(&self, commit: CommitId) {
         let mut running = self.start_with_order();
         let report = frame::read::<Report>(&mut running.worker);
@@ -164,6 +175,24 @@ fn a_first_clone_that_was_killed_is_completed_by_the_next_run() {
         let commit = world.commit("for i in $(seq 200); do echo $i > f$i; done");
         world.start_with_order().kill_after(Duration::from_millis(number * 4));
         world.updates_to(commit);
+    }
+}
+
+#[test]
+fn a_directory_that_it_may_not_write_is_named_with_its_own_uid() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let mut world = World::new();
+    let commit = world.commit("echo 1 > a");
+    let closed = world.home.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
+    let open = std::mem::replace(&mut world.brief.directory, closed.join("tree"));
+    world.fails(Step::Open, Reason::Directory, "Permission denied");
+    world.brief.directory = open;
+    world.updates_to(commit);
+    if nix::unistd::geteuid().is_root() {
+        chown(&world.brief.directory, Some(0), None).unwrap();
+        world.fails(Step::Open, Reason::Directory, "belongs to uid 0, and updates run as uid 64987: chown it");
     }
 }
 

@@ -1,13 +1,14 @@
 //! `.git` as gwg wants it, and a `.git` that may not be used. Runs in the updater.
 //!
-//! Who can write in the work tree can write here. So its configuration is not read but replaced,
-//! and what would lead elsewhere is refused: links, gitfiles, alternates, a common directory.
+//! Who can write in the work tree can write here. So what would lead elsewhere is refused: links,
+//! gitfiles, alternates, a common directory. Its configuration is another file's matter (`gitconfig`).
 
 use super::beneath::{self, Kind};
 use super::failure::Fault;
+use super::gitconfig;
 use crate::audit::{Reason, Step};
 use crate::brief::updater::Brief;
-use crate::brief::{Label, LabelKind, RemoteName};
+use crate::brief::{Label, LabelKind};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, renameat};
 use std::ffi::CStr;
@@ -16,7 +17,8 @@ use std::os::fd::{AsFd, OwnedFd};
 /// gwg's private directory in `.git`.
 pub const PRIVATE: &CStr = c"gwg";
 const UNFINISHED: &CStr = c".git.gwg-new";
-const CONFIG_MAX: u64 = 1 << 20;
+/// What a rebuild has set aside, in [`PRIVATE`].
+const DAMAGED: &CStr = c"damaged";
 
 /// Makes an empty repository, whole or not at all.
 ///
@@ -27,7 +29,7 @@ pub fn make(root: &OwnedFd, brief: &Brief) -> nix::Result<()> {
     let git = beneath::open_or_make_directory(root, UNFINISHED, 0o777)?;
     beneath::open_or_make_directory(&git, PRIVATE, 0o700)?;
     complete(&git, &brief.label)?;
-    beneath::write(&git, c"config", config(brief).as_bytes(), 0o666)?;
+    gitconfig::set(&git, brief)?;
     match renameat(root.as_fd(), UNFINISHED, root.as_fd(), c".git") {
         // Another updater was faster: its lock decides.
         Err(Errno::EEXIST | Errno::ENOTEMPTY) => Ok(()),
@@ -104,85 +106,6 @@ fn walk(directory: &OwnedFd, shown: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Says whether this is a clone of the brief's remote, by its configuration.
-///
-/// # Errors
-/// The configuration can't be read, or names a format that libgit2 does not know.
-pub fn is_clone_of(git: &OwnedFd, brief: &Brief) -> Result<bool, Fault> {
-    let config = beneath::read(git, c"config", CONFIG_MAX).map_err(|errno| Fault::errno(Step::Open, ".git/config", errno))?;
-    let config = String::from_utf8_lossy(&config.unwrap_or_default()).into_owned();
-    for (section, key, value) in settings(&config) {
-        if section == "extensions" && (key == "objectformat" && value != "sha1" || key == "refstorage" && value != "files") {
-            return Err(foreign(format!(".git/config: {key} = {value} is not supported; clone anew into an empty directory")));
-        }
-    }
-    let section = format!("remote \"{}\"", brief.remote);
-    let url = settings(&config).filter(|(at, key, _)| *at == section && key == "url").map(|(_, _, value)| value).last();
-    Ok(url.is_some_and(|url| {
-        url == brief.url || (RemoteName::from_url(&url).is_some_and(|name| Some(name) == RemoteName::from_url(&brief.url)))
-    }))
-}
-
-/// The plain settings of a git configuration: section as written, key in lower case, value without
-/// quotes. Enough to recognise a clone; what it does not understand it leaves out.
-fn settings(config: &str) -> impl Iterator<Item = (&str, String, String)> {
-    let mut section = "";
-    config.lines().filter_map(move |line| {
-        let line = line.trim();
-        if let Some(header) = line.strip_prefix('[') {
-            section = header.split_once(']').map_or("", |(name, _)| name.trim());
-            return None;
-        }
-        let (key, value) = line.split_once('=')?;
-        Some((section, key.trim().to_ascii_lowercase(), value.trim().trim_matches('"').to_owned()))
-    })
-}
-
-/// Makes `.git/config` say what gwg says and nothing else. What was there is kept once, beside it.
-///
-/// # Errors
-/// Those of writing.
-pub fn set_config(git: &OwnedFd, brief: &Brief) -> nix::Result<bool> {
-    let wanted = config(brief);
-    let found = match beneath::read(git, c"config", CONFIG_MAX) {
-        Err(Errno::EFBIG) => Some(Vec::new()),
-        found => found?,
-    };
-    if found.as_deref() == Some(wanted.as_bytes()) {
-        return Ok(false);
-    }
-    const KEPT: &CStr = c"config.before-gwg";
-    if found.is_some() && beneath::look(git, KEPT)?.is_none() {
-        renameat(git.as_fd(), c"config", git.as_fd(), KEPT)?;
-    }
-    beneath::write(git, c"config", wanted.as_bytes(), 0o666)?;
-    Ok(true)
-}
-
-/// As `git clone` writes it, and `git status` and `git pull` want it.
-fn config(brief: &Brief) -> String {
-    let Brief { url, remote, label, .. } = brief;
-    let mut config = format!(
-        "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n\
-         [remote {}]\n\turl = {}\n\tfetch = {}\n",
-        quoted(remote),
-        quoted(url),
-        quoted(&format!("+refs/heads/*:refs/remotes/{remote}/*")),
-    );
-    match label.kind {
-        LabelKind::Branch => {
-            let (name, full) = (quoted(&label.name), quoted(&label.full_name()));
-            config += &format!("[branch {name}]\n\tremote = {}\n\tmerge = {full}\n", quoted(remote));
-        }
-        LabelKind::Tag => {}
-    }
-    config
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
 /// Moves objects and refs aside, so that the next fetch starts from nothing. The index stays: it
 /// tells which files the old commit had.
 ///
@@ -208,8 +131,6 @@ pub fn set_damaged_aside(git: &OwnedFd, label: &Label) -> nix::Result<()> {
 pub fn forget_damaged(private: &OwnedFd) -> nix::Result<()> {
     beneath::remove_all(private, DAMAGED)
 }
-
-const DAMAGED: &CStr = c"damaged";
 
 /// Removes the index; the next reset writes it anew.
 ///

@@ -8,9 +8,11 @@
 mod beneath;
 mod crash;
 mod credentials;
+mod damage;
 mod endpoint;
 mod failure;
 mod fetch;
+mod gitconfig;
 mod gitdir;
 mod host_keys;
 mod known_hosts;

@@ -93,6 +93,7 @@ fn names(path: &Path) -> nix::Result<Vec<CString>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::updater::tests::world::skip;
     use std::os::unix::fs::{lchown, symlink};
 
     #[test]
@@ -120,8 +121,7 @@ mod tests {
         let link = home.path().join("link");
         symlink("real", &link).unwrap();
         if lchown(&link, Some(64_987), None).is_err() {
-            eprintln!("SKIPPED a_strangers_link_above_is_not_followed: needs root to give a link away");
-            return;
+            return skip("a_strangers_link_above_is_not_followed", "needs root to give a link away");
         }
         assert_eq!(open_or_make(&link.join("x")).unwrap_err(), Errno::ELOOP);
         assert!(!home.path().join("real/x").exists());

@@ -3,7 +3,7 @@
 
 use super::beneath::{self, Kind};
 use super::failure::Fault;
-use super::{crash, gitdir, place};
+use super::{crash, gitconfig, gitdir, place};
 use crate::audit::{Reason, Step};
 use crate::brief::updater::Brief;
 use git2::{Repository, RepositoryOpenFlags};
@@ -51,7 +51,7 @@ impl Tree {
                 let git = beneath::open_directory(&root, c".git").map_err(errno)?;
                 is_ours(&git, &shown)?;
                 gitdir::refuse_hostile(&git, &shown)?;
-                let is_gwgs = known || gitdir::is_clone_of(&git, brief)? || is_still_empty(&root, &git).map_err(errno)?;
+                let is_gwgs = known || gitconfig::is_clone_of(&git, brief)? || is_still_empty(&root, &git).map_err(errno)?;
                 if !is_gwgs {
                     let url = &brief.url;
                     return Err(foreign(format!("{path} is a repository, but no clone of {url}: empty it, or choose another directory")));
@@ -65,8 +65,10 @@ impl Tree {
         let lock = lock(&private, &shown)?;
         crash::begin(&git, &private, &shown)?;
         let tree = Self { root, git, private, _lock: lock };
-        gitdir::complete(&tree.git, &brief.label).map_err(errno)?;
-        gitdir::set_config(&tree.git, brief).map_err(errno)?;
+        if let Err(error) = gitdir::complete(&tree.git, &brief.label).and_then(|()| gitconfig::set(&tree.git, brief)) {
+            let _told_already = crash::end(&tree.private);
+            return Err(errno(error));
+        }
         Ok(tree)
     }
 

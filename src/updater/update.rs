@@ -4,7 +4,7 @@ use super::endpoint::Endpoint;
 use super::failure::{Fault, git};
 use super::tree::Tree;
 use super::trigger::Trigger;
-use super::{crash, fetch, gitdir, host_keys, libgit2, reset};
+use super::{crash, damage, fetch, gitdir, host_keys, libgit2, reset};
 use crate::audit::{Reason, Step};
 use crate::brief::updater::Brief;
 use crate::ids::CommitId;
@@ -59,16 +59,25 @@ impl Run<'_> {
 
     /// Fetches and resets. A damaged repository is rebuilt from its remote, once.
     fn deploy(&self, tree: &Tree) -> Result<Deployed, Fault> {
-        let damage = match self.fetch_and_reset(tree) {
-            Err(fault) if fault.reason == Reason::Corrupt => fault,
-            result => return result,
-        };
-        (self.tell.say)(&format!("{damage}; the repository is damaged and is fetched anew"));
         let errno = |errno| Fault::errno(Step::Open, ".git", errno);
-        gitdir::set_damaged_aside(&tree.git, &self.brief.label).map_err(errno)?;
-        let deployed = self.fetch_and_reset(tree)?;
+        let deployed = match self.fetch_and_reset(tree) {
+            Err(damage) if damage.reason == Reason::Corrupt && !self.came_damaged(tree, &damage) => {
+                (self.tell.say)(&format!("{damage}; the repository is damaged and is fetched anew"));
+                gitdir::set_damaged_aside(&tree.git, &self.brief.label).map_err(errno)?;
+                self.fetch_and_reset(tree)?
+            }
+            result => result?,
+        };
+        // Of this update, or of one before it that did not get so far.
         gitdir::forget_damaged(&tree.private).map_err(errno)?;
         Ok(deployed)
+    }
+
+    /// Whether the repository on disk is whole, so that what came must have been bad.
+    fn came_damaged(&self, tree: &Tree, fault: &Fault) -> bool {
+        let Brief { label, remote, .. } = self.brief;
+        let refs = ["HEAD", &label.full_name(), &fetch::local_name(label, remote)];
+        fault.step == Step::Fetch && tree.repository(self.brief).is_ok_and(|repo| damage::is_whole(&repo, &refs))
     }
 
     fn fetch_and_reset(&self, tree: &Tree) -> Result<Deployed, Fault> {

@@ -8,4 +8,4 @@ mod https;
 mod ordinary;
 mod repair;
 mod ssh;
-mod world;
+pub mod world;

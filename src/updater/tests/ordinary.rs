@@ -72,6 +72,8 @@ fn the_remotes_name_is_the_configured_one() {
     let mut world = World::new();
     world.brief.remote = "up\"stream".into();
     world.updates_to(world.tip("main"));
+    // Recognised as a clone of the remote, though nobody says that it is known.
+    world.updates_to(world.tip("main"));
     assert_eq!(world.git_tree(&["remote"]), "up\"stream");
     assert_eq!(world.git_tree(&["remote", "get-url", "up\"stream"]), world.brief.url);
 }

@@ -155,6 +155,12 @@ impl World {
     }
 }
 
+/// Says that a test is skipped; where no skip is allowed, the test fails.
+pub fn skip(test: &str, why: &str) {
+    assert_ne!(std::env::var("GWG_TEST_REQUIRE").as_deref(), Ok("all"), "{test}: {why}");
+    eprintln!("SKIPPED {test}: {why}");
+}
+
 /// Runs git on a repository, away from this machine's configuration.
 #[track_caller]
 pub fn git(directory: &Path, arguments: &[&str]) -> String {
