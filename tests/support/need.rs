@@ -3,6 +3,7 @@
 //! skipping.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The OpenSSH server, and a user whom it would let in.
@@ -48,6 +49,12 @@ pub fn root() -> Option<()> {
 /// An ordinary user, for what root may do anyway.
 pub fn no_root() -> Option<()> {
     if nix::unistd::geteuid().is_root() { not_here("for an ordinary user only") } else { Some(()) }
+}
+
+/// Executables that every user can reach, for a test that lets another user run them.
+pub fn executables_for_all() -> Option<()> {
+    let passable = |path: &Path| std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o001 != 0);
+    if Path::new(env!("CARGO_BIN_EXE_gwg")).ancestors().all(passable) { Some(()) } else { missing("executables that every user can reach") }
 }
 
 /// Whether the tests run as root: children then have users of their own.
