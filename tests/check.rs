@@ -98,7 +98,11 @@ fn keys_that_are_wrong_are_named_with_their_place() {
         ("a path without a slash", config(good().set("path", "site")).yaml(), &["path", "/site"]),
         ("no secret", config(good().without("secret")).yaml(), &["secret", "unsigned"]),
         ("an empty secret", config(good().set("secret", "")).yaml(), &["secret"]),
-        ("a key file that is not there", config(good().set("sshPrivKey", "/nonexistent/key")).yaml(), &["sshPrivKey", "/nonexistent/key"]),
+        (
+            "a key file that is not there",
+            config(good().set("url", "ssh://git@example.com/a.git").set("sshPrivKey", "/nonexistent/key")).yaml(),
+            &["sshPrivKey", "/nonexistent/key"],
+        ),
         (
             "a secret file that is not there",
             config(good().without("secret").set("secretFile", "/nonexistent/s")).yaml(),
