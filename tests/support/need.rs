@@ -2,6 +2,7 @@
 //! with `GWG_TEST_REQUIRE=all` in the environment that is a failure, so that a gate can't pass by
 //! skipping.
 
+use nix::unistd::User;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,8 @@ use std::path::{Path, PathBuf};
 /// The OpenSSH server, and a user whom it would let in.
 pub fn sshd() -> Option<PathBuf> {
     let program = program_at(&["/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd"]).or_else(|| missing("sshd (package openssh-server)"))?;
-    let user = user();
-    if user.is_none() {
-        return missing("an entry in the user database for whoever runs the tests (sshd logs in as that user)");
+    if !may_log_in() {
+        return missing("an entry in the user database, with a shell, for whoever runs the tests: sshd logs in as that user");
     }
     if nix::unistd::geteuid().is_root() && std::fs::create_dir_all("/run/sshd").is_err() {
         return missing("/run/sshd, which sshd wants as root");
@@ -22,7 +22,16 @@ pub fn sshd() -> Option<PathBuf> {
 
 /// The name of whoever runs the tests.
 pub fn user() -> Option<String> {
-    nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name)
+    Some(entry()?.name)
+}
+
+/// sshd runs git by the user's shell.
+fn may_log_in() -> bool {
+    entry().is_some_and(|user| !user.shell.ends_with("nologin") && !user.shell.ends_with("false"))
+}
+
+fn entry() -> Option<User> {
+    User::from_uid(nix::unistd::geteuid()).ok().flatten()
 }
 
 /// `ssh-keygen`
