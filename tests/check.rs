@@ -7,11 +7,12 @@ mod support;
 use serde_json::{Value, json};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Output;
 use support::config::{Config, Repo};
 use support::gateway::{self, run};
-use support::scratch::Scratch;
-use support::{keys, need};
+use support::scratch::{INVOKER, Scratch};
+use support::{keys, need, scratch};
 
 /// sysexits.h: EX_CONFIG
 const BAD_CONFIG: i32 = 78;
@@ -93,11 +94,15 @@ fn keys_that_are_wrong_are_named_with_their_place() {
         ("port 0", config(good()).set("port", 0).yaml(), &["port"]),
         ("port 65536", config(good()).set("port", 65_536).yaml(), &["port"]),
         ("a port that is a word", config(good()).set("port", "http").yaml(), &["port"]),
-        ("a relative directory", config(good().set("directory", "site")).yaml(), &["directory", "absolute"]),
+        ("a relative directory", config(good().set("directory", "site")).yaml(), &["directory", "relative"]),
         ("a path without a slash", config(good().set("path", "site")).yaml(), &["path", "/site"]),
         ("no secret", config(good().without("secret")).yaml(), &["secret", "unsigned"]),
         ("an empty secret", config(good().set("secret", "")).yaml(), &["secret"]),
-        ("a key file that is not there", config(good().set("sshPrivKey", "/nonexistent/key")).yaml(), &["sshPrivKey", "/nonexistent/key"]),
+        (
+            "a key file that is not there",
+            config(good().set("url", "ssh://git@example.com/a.git").set("sshPrivKey", "/nonexistent/key")).yaml(),
+            &["sshPrivKey", "/nonexistent/key"],
+        ),
         (
             "a secret file that is not there",
             config(good().without("secret").set("secretFile", "/nonexistent/s")).yaml(),
@@ -118,13 +123,14 @@ fn repositories_that_are_in_each_other_s_way_are_refused() {
     let one = || Repo::new(&scratch, "/one", URL);
     let two = || Repo::new(&scratch, "/two", URL);
     let directory = one().text("directory").unwrap().to_owned();
-    for (what, second, word) in [
-        ("one path", two().set("path", "/one"), "/one"),
-        ("one path but for the slash", two().set("path", "/one/"), "/one"),
-        ("one directory", two().set("directory", directory.as_str()), directory.as_str()),
-        ("one directory in the other", two().set("directory", format!("{directory}/below")), directory.as_str()),
+    for (what, second, key) in [
+        ("one path", two().set("path", "/one"), "path"),
+        ("one path but for the slash", two().set("path", "/one/"), "path"),
+        ("one directory", two().set("directory", directory.as_str()), "directory"),
+        ("one directory in the other", two().set("directory", format!("{directory}/below")), "directory"),
+        ("one directory around the other", two().set("directory", scratch.path().to_str().unwrap()), "directory"),
     ] {
-        assert_refused(&scratch, what, &config(one()).repo(second).yaml(), &[word]);
+        assert_refused(&scratch, what, &config(one()).repo(second).yaml(), &[&format!("repos[1].{key}"), "repos[0]"]);
     }
 }
 
@@ -208,18 +214,24 @@ fn a_bad_configuration_or_none_does_not_start() {
 /// The current directory is for an ordinary user; root would run what anyone left in `/tmp`.
 #[test]
 fn the_current_directory_is_searched_for_ordinary_users_only() {
-    if std::path::Path::new("/etc/gwg").exists() {
+    if Path::new("/etc/gwg").exists() {
         need::missing::<()>("a machine without /etc/gwg");
         return;
     }
     let scratch = Scratch::new();
-    scratch.file("config.json", &json!({"port": 6543, "repos": []}).to_string());
+    let ours = config(Repo::new(&scratch, "/site", URL)).without("user").without("worker_user").without("listener_user");
+    let file = scratch.file("config.yaml", &ours.yaml());
     let output = run(&scratch, &["check"]);
-    let found = said(&output).contains("config.json");
-    assert_eq!(found, !need::is_root(), "{}", said(&output));
-    if need::is_root() {
-        assert_eq!(output.status.code(), Some(BAD_CONFIG), "{}", said(&output));
-        assert!(said(&output).contains("/etc/gwg"), "where was it looked for? {}", said(&output));
+    if !need::is_root() {
+        assert!(output.status.success() && said(&output).contains(URL), "{}", said(&output));
+        return;
+    }
+    assert_eq!(output.status.code(), Some(BAD_CONFIG), "{}", said(&output));
+    assert!(said(&output).contains("/etc/gwg"), "where was it looked for? {}", said(&output));
+    if need::executables_for_all().is_some() {
+        scratch::give_to(&file, INVOKER);
+        let output = gateway::command(&scratch, Some(INVOKER)).arg("check").output().unwrap();
+        assert!(output.status.success() && said(&output).contains(URL), "{}", said(&output));
     }
 }
 

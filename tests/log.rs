@@ -34,7 +34,7 @@ fn as_text_a_line_is_for_people() {
 #[test]
 fn as_json_each_line_is_an_object() {
     let site = logging(json!({"format": "json"}));
-    site.gateway.log().wait(&["update ok", "\"delivery\""]);
+    site.gateway.log().wait(&["update ok", "cause:delivery"]);
     let lines = site.gateway.log().lines();
     let objects: Vec<Value> =
         lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
@@ -60,8 +60,9 @@ fn the_log_may_go_to_a_file() {
     let scratch = Scratch::new();
     let file = scratch.path().join("gwg.log");
     let site = logging(json!({"output": file.to_str().unwrap()}));
-    let text = || fs::read_to_string(&file).unwrap_or_default();
-    wait::until_true("the file has the line", || text().lines().any(|line| line.contains("update ok") && line.contains("cause=delivery")));
+    wait::until_true("the file has the line", || {
+        fs::read_to_string(&file).is_ok_and(|text| text.lines().any(|line| line.contains("update ok")))
+    });
     assert!(site.gateway.log().matching(&["update ok"]).is_empty(), "it went to standard output too");
 }
 

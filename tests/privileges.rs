@@ -7,7 +7,7 @@ mod support;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use support::config::{Config, Repo, SECRET};
-use support::gateway::{GWG, Gateway};
+use support::gateway::Gateway;
 use support::loopback::Mode;
 use support::processes::Process;
 use support::remote::Remote;
@@ -59,7 +59,6 @@ fn each_child_has_a_user_of_its_own_and_no_privilege() {
         assert_eq!(child.status("CapBnd").as_deref(), Some("0000000000000000"), "{name}");
         assert_confined(child);
         assert_eq!(fs::read(child.path("environ")).unwrap(), b"", "{name} has an environment");
-        site.gateway.log().wait(&["process started", &format!("role={name}"), &format!("uid={user}")]);
     }
     site.daemon.set(Mode::Serve);
 }
@@ -83,10 +82,7 @@ fn an_ordinary_user_gets_the_same_but_the_users() {
 #[test]
 fn invoked_by_an_ordinary_user_it_works_too() {
     let Some(()) = need::root() else { return };
-    if !reachable_for_all(GWG) {
-        need::missing::<()>("executables that every user can reach");
-        return;
-    }
+    let Some(()) = need::executables_for_all() else { return };
     let ground = Ground::new();
     for name in ["trees", "triggers"] {
         scratch::give_to(&ground.scratch.directory(name), INVOKER);
@@ -104,10 +100,6 @@ fn invoked_by_an_ordinary_user_it_works_too() {
         assert_confined(child);
     }
     gateway.deploy(PATH, &ground.remote.publish(&[("README", "second\n")]));
-}
-
-fn reachable_for_all(path: &str) -> bool {
-    std::path::Path::new(path).ancestors().all(|part| fs::metadata(part).is_ok_and(|found| found.mode() & 0o001 != 0))
 }
 
 #[test]
@@ -141,9 +133,10 @@ fn is_plumbing(target: &str) -> bool {
     target == "/dev/null" || kinds.iter().any(|kind| target.starts_with(kind))
 }
 
-/// The process that parsed the request never had the ssh key.
+/// The process that parsed the request never had the ssh key. Each negative has a positive beside it,
+/// which proves that the search sees.
 #[test]
-fn the_key_is_in_the_worker_and_the_secret_in_the_listener_and_neither_in_the_other() {
+fn each_memory_holds_what_its_process_needs_and_nothing_of_the_others() {
     let Some(()) = need::root() else { return };
     let scratch = Scratch::new();
     let Some(sshd) = Sshd::start(&scratch.directory("sshd")) else { return };
@@ -151,21 +144,26 @@ fn the_key_is_in_the_worker_and_the_secret_in_the_listener_and_neither_in_the_ot
     let key = keys::generate(scratch.path(), "key", &["-t", "rsa", "-b", "2048"], "");
     sshd.authorize(&key.public);
     let known = scratch.file("known_hosts", &(sshd.known_hosts_line() + "\n"));
-    let repo = Repo::new(&scratch, PATH, &sshd.url(remote.bare()));
+    let path = "/a-path-for-the-listener";
+    let tree = scratch.updaters_directory("trees").join("a-tree-for-the-updater");
+    let repo = Repo::new(&scratch, path, &sshd.url(remote.bare())).set("directory", tree.to_str().unwrap());
     let repo = repo.set("sshPrivKey", key.file.to_str().unwrap()).set("knownHosts", known.to_str().unwrap());
     let gateway = Gateway::start(&scratch, Config::new().repo(repo));
-    gateway.tree(PATH).wait_for(&remote.head(), None);
-    gateway.deploy(PATH, &remote.publish(&[("README", "second\n")]));
+    gateway.tree(path).wait_for(&remote.head(), None);
+    gateway.deploy(path, &remote.publish(&[("README", "second\n")]));
 
     let text = fs::read_to_string(&key.file).unwrap();
-    let line = text.lines().nth(10).unwrap();
-    let (listener, worker) = (gateway.child("gwg-listener"), gateway.child("gwg-worker"));
-    assert!(in_memory(worker, line), "this test does not see the key where it must be");
-    assert!(!in_memory(listener, line), "the listener has the ssh key");
-    assert!(in_memory(listener, SECRET), "this test does not see the secret where it must be");
+    let key = text.lines().nth(10).unwrap();
+    let (supervisor, listener, worker) = (gateway.process(), gateway.child("gwg-listener"), gateway.child("gwg-worker"));
+    assert!(in_memory(worker, key), "the key is not seen where it must be");
+    assert!(!in_memory(listener, key), "the listener has the ssh key");
+    assert!(in_memory(listener, path), "the path is not seen where it must be");
+    assert!(!in_memory(worker, path), "the worker knows the request's path");
     assert!(!in_memory(worker, SECRET), "the worker has the webhook secret");
-    assert!(!in_memory(listener, "/trees/site"), "the listener knows where the work tree is");
-    assert!(!in_memory(worker, "/trees/site"), "the worker knows where the work tree is");
+    assert!(in_memory(supervisor, "a-tree-for-the-updater"), "the tree is not seen where it must be");
+    for child in [listener, worker] {
+        assert!(!in_memory(child, "a-tree-for-the-updater"), "{} knows where the work tree is", child.name());
+    }
 }
 
 /// Whether the text stands anywhere in the memory of the process.

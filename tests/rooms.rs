@@ -36,7 +36,7 @@ const PROCESSES: &[&str] = &["cli", "supervisor", "listener", "worker", "updater
 const BRIEFS: &[(&str, &[&str])] = &[
     ("listener", &["listener", "secret", "Secret", "label", "Label", "LabelKind", "remote", "RemoteName"]),
     ("worker", &["worker", "secret", "Secret", "key", "Key"]),
-    ("updater", &["updater", "secret", "Secret", "key", "Key", "label", "Label", "LabelKind"]),
+    ("updater", &["updater", "secret", "Secret", "key", "Key", "label", "Label", "LabelKind", "remote", "RemoteName"]),
 ];
 
 /// A crate, and the one room or file that may name it.

@@ -4,7 +4,6 @@
 mod support;
 
 use nix::sys::signal::Signal;
-use std::fs;
 use support::config::{Config, Repo};
 use support::gateway::Gateway;
 use support::keys;
@@ -111,7 +110,7 @@ fn an_unknown_host_is_refused_with_the_line_to_add_and_believed_with_it() {
     assert!(!log.contains("Accepted") && !log.contains("publickey"), "a key was shown to a stranger:\n{log}");
 
     // The administrator adds what the log says, to the letter.
-    let start = said.find(&ground.sshd.host()).unwrap();
+    let start = said.rfind(&ground.sshd.host()).unwrap();
     let line: Vec<&str> = said[start..].split_whitespace().take(3).collect();
     ground.scratch.file("known_hosts", &(line.join(" ") + "\n"));
     gateway.stop(Signal::SIGTERM);
@@ -154,15 +153,6 @@ fn a_revoked_host_key_is_refused() {
 }
 
 #[test]
-fn the_user_s_known_hosts_are_read() {
-    let Some(ground) = Ground::new() else { return };
-    let home = ground.scratch.directory("home/.ssh");
-    fs::write(home.join("known_hosts"), ground.sshd.known_hosts_line() + "\n").unwrap();
-    let gateway = ground.start(ground.repo("").without("knownHosts"));
-    gateway.tree(PATH).wait_for(&ground.remote.head(), None);
-}
-
-#[test]
 fn a_key_that_is_refused_is_tried_again_until_it_is_let_in() {
     let Some(ground) = Ground::new() else { return };
     let key = keys::generate(ground.scratch.path(), "new", &["-t", "ed25519"], "");
@@ -178,7 +168,6 @@ fn a_repository_that_is_not_there_is_said() {
     let Some(ground) = Ground::new() else { return };
     let url = ground.sshd.url(&ground.scratch.path().join("remotes/nowhere.git"));
     let gateway = ground.start(ground.repo(&(ground.sshd.known_hosts_line() + "\n")).set("url", url));
-    let line = gateway.wait_for_log(0, PATH, &["update failed", "step=fetch"]);
-    assert!(line.contains("reason=no_repository"), "{line}");
+    gateway.wait_for_log(0, PATH, &["update failed", "step=fetch", "reason=no_repository"]);
     wait::until_true("sshd saw the key", || ground.sshd.log().contains("Accepted publickey"));
 }

@@ -53,6 +53,7 @@ fn a_push_brings_every_kind_of_change() {
     assert!(!directory.join("deep").exists(), "a removed directory stayed");
     assert!(directory.join("was").is_file() && directory.join("was_a_file").is_dir());
     site.gateway.wait_for_log(0, PATH, &["update ok", "cause=delivery", &commit[..10]]);
+    assert_eq!(site.gateway.log().matching(&["damaged"]), Vec::<String>::new());
 }
 
 #[test]
@@ -215,14 +216,14 @@ fn a_remote_that_is_down_is_tried_again_until_it_is_up() {
 }
 
 #[test]
-fn used_up_retries_end_in_one_clear_error_and_the_next_push_is_served() {
+fn used_up_tries_end_in_one_clear_error_and_the_next_push_is_served() {
     let ground = Ground::new();
-    let config = Config::new().set("retry_count", 1).repo(ground.repo());
+    let config = Config::new().set("retry_count", 2).repo(ground.repo());
     ground.daemon.set(Mode::HangUp);
     let site = ground.start(config);
-    wait::until_true("the retries are used up", || site.gateway.log().matching(&["update failed", PATH]).len() >= 2);
+    site.gateway.wait_for_log(0, PATH, &["update failed", "attempt=2"]);
     let errors = site.gateway.log().matching(&["ERROR", PATH]);
-    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors.len(), 1, "{errors:#?}");
     site.daemon.set(Mode::Serve);
     site.gateway.deploy(PATH, &site.remote.head());
 }

@@ -1,5 +1,5 @@
-//! What a running gwg wrote. Tests look for words, not for whole lines, so that a line may become
-//! more readable without breaking them.
+//! What a running gwg wrote. Tests look for words, not for whole lines, and don't mind quotes, so
+//! that a line may become more readable without breaking them.
 
 use super::wait;
 use std::io::{BufRead, BufReader, Read};
@@ -53,5 +53,6 @@ impl Log {
 }
 
 fn has_all(line: &str, words: &[&str]) -> bool {
+    let line = line.replace('"', "");
     words.iter().all(|word| line.contains(word))
 }

@@ -2,15 +2,16 @@
 //! with `GWG_TEST_REQUIRE=all` in the environment that is a failure, so that a gate can't pass by
 //! skipping.
 
+use nix::unistd::User;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The OpenSSH server, and a user whom it would let in.
 pub fn sshd() -> Option<PathBuf> {
     let program = program_at(&["/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd"]).or_else(|| missing("sshd (package openssh-server)"))?;
-    let user = user();
-    if user.is_none() {
-        return missing("an entry in the user database for whoever runs the tests (sshd logs in as that user)");
+    if !may_log_in() {
+        return missing("an entry in the user database, with a shell, for whoever runs the tests: sshd logs in as that user");
     }
     if nix::unistd::geteuid().is_root() && std::fs::create_dir_all("/run/sshd").is_err() {
         return missing("/run/sshd, which sshd wants as root");
@@ -21,7 +22,16 @@ pub fn sshd() -> Option<PathBuf> {
 
 /// The name of whoever runs the tests.
 pub fn user() -> Option<String> {
-    nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name)
+    Some(entry()?.name)
+}
+
+/// sshd runs git by the user's shell.
+fn may_log_in() -> bool {
+    entry().is_some_and(|user| !user.shell.ends_with("nologin") && !user.shell.ends_with("false"))
+}
+
+fn entry() -> Option<User> {
+    User::from_uid(nix::unistd::geteuid()).ok().flatten()
 }
 
 /// `ssh-keygen`
@@ -48,6 +58,12 @@ pub fn root() -> Option<()> {
 /// An ordinary user, for what root may do anyway.
 pub fn no_root() -> Option<()> {
     if nix::unistd::geteuid().is_root() { not_here("for an ordinary user only") } else { Some(()) }
+}
+
+/// Executables that every user can reach, for a test that lets another user run them.
+pub fn executables_for_all() -> Option<()> {
+    let passable = |path: &Path| std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o001 != 0);
+    if Path::new(env!("CARGO_BIN_EXE_gwg")).ancestors().all(passable) { Some(()) } else { missing("executables that every user can reach") }
 }
 
 /// Whether the tests run as root: children then have users of their own.
