@@ -9,7 +9,7 @@ use gwg::confine::descriptors;
 use gwg::confine::spawn::{Account, Given, Limits, command};
 use gwg::ids::{CommitId, RepoId};
 use gwg::wire::frame;
-use gwg::wire::order::{Order, Outcome, Report};
+use gwg::wire::order::{FromUpdater, Order, Outcome, Report};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,6 +22,17 @@ use tempfile::TempDir;
 
 /// A number that no user of the machine has.
 const NOBODY: u32 = 64_987;
+
+/// What an updater reports at its end; the steps before it come in their order.
+fn report(worker: &mut UnixStream) -> std::io::Result<Report> {
+    let mut last = Step::Start;
+    loop {
+        match frame::read(worker)? {
+            FromUpdater::Step(step) => assert!(step > std::mem::replace(&mut last, step), "{step:?} after {last:?}"),
+            FromUpdater::Report(report) => return Ok(report),
+        }
+    }
+}
 
 /// A remote repository, served on loopback, and a place for a work tree that the updater's user owns.
 struct World {
@@ -52,7 +63,7 @@ impl World {
             remote: "origin".into(),
             directory: home.path().join("trees/tree"),
             trigger: Some(home.path().join("trees/trigger")),
-            known_hosts: Vec::new(),
+            known_hosts: [].into(),
             ca: None,
             connect_ms: 5_000,
             silence_ms: 5_000,
@@ -95,7 +106,7 @@ impl World {
     #[track_caller]
     fn fails(&self, step: Step, reason: Reason, saying: &str) {
         let mut running = self.start_with_order();
-        let report = frame::read::<Report>(&mut running.worker).unwrap();
+        let report = report(&mut running.worker).unwrap();
         let log = running.said();
         assert_eq!(report.outcome, Outcome::Failed(Failure { step, reason }), "{log}");
         assert!(log.contains(saying) && log.matches('\n').count() == 1, "{log}");
@@ -105,7 +116,7 @@ impl World {
     #[track_caller]
     fn updates_to(&self, commit: CommitId) {
         let mut running = self.start_with_order();
-        let report = frame::read::<Report>(&mut running.worker);
+        let report = report(&mut running.worker);
         let status = running.child.wait().unwrap();
         let log = running.said();
         let report = report.unwrap_or_else(|error| panic!("{error}: {status}: {log}"));
@@ -203,7 +214,7 @@ fn rubbish_from_the_worker_ends_it_without_a_report() {
     let mut running = world.start();
     running.worker.write_all(&[255; 16]).unwrap();
     assert!(!running.child.wait().unwrap().success());
-    assert!(frame::read::<Report>(&mut running.worker).is_err());
+    assert!(report(&mut running.worker).is_err());
     let log = running.said();
     assert!(log.starts_with("the worker's order did not come:") && log.matches('\n').count() == 1, "{log:?}");
     assert!(!world.brief.directory.exists());

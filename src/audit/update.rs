@@ -53,6 +53,8 @@ pub enum UpdateResult {
         failure: Failure,
         /// Which try this was, from 1.
         attempt: u32,
+        /// It was the last of `retry_count`; from now on it is tried only slowly.
+        last: bool,
         /// Milliseconds until the next try.
         next_ms: u64,
         /// Milliseconds from order to end.

@@ -1,15 +1,14 @@
-//! The worker's brief: one [`Head`], then its [`Key`]s, then its [`Repo`]s, a frame each.
+//! The worker's brief: one [`Head`], then its [`Key`](super::Key)s, then its [`Repo`]s, a frame each.
 //!
 //! A key that several repositories share travels once.
 
-use super::Secret;
 use crate::ids::{DirectoryId, RepoId};
 use serde::{Deserialize, Serialize};
 
 /// What comes first: how many keys and repositories follow, and how to schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// How many [`Key`] frames follow.
+    /// How many [`Key`](super::Key) frames follow.
     pub keys: u32,
     /// How many [`Repo`] frames follow those.
     pub repos: u32,
@@ -30,15 +29,6 @@ pub struct Schedule {
     pub reconcile_s: u64,
 }
 
-/// An ssh key. Its place in the brief is its [`KeyIndex`].
-#[derive(Serialize, Deserialize)]
-pub struct Key {
-    /// The key file's content.
-    pub pem: Secret,
-    /// Its passphrase.
-    pub passphrase: Option<Secret>,
-}
-
 /// Which of the brief's keys, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyIndex(pub u32);
@@ -55,11 +45,4 @@ pub struct Repo {
     /// Whether it is due as soon as the worker starts. Not so where the work tree is missing and
     /// `initialise` is off: then the first push clones it.
     pub reconcile: bool,
-}
-
-impl Key {
-    /// A copy, to hand to the one updater that needs it.
-    pub fn copy(&self) -> Self {
-        Self { pem: self.pem.copy(), passphrase: self.passphrase.as_ref().map(Secret::copy) }
-    }
 }

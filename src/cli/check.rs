@@ -1,6 +1,7 @@
 //! `gwg check`: what would run, for people. Pure: a checked configuration in, text out.
 
-use crate::config::{Account, Config, Environment, LogFormat, LogOutput, Proof, Repo};
+use crate::brief::listener::Proof;
+use crate::config::{Account, Config, Environment, LogFormat, LogOutput, Repo};
 
 use std::fmt::Write;
 

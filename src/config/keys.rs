@@ -8,7 +8,7 @@ mod pkcs;
 
 use super::error::Fault;
 use super::files::{Files, KEY_MAX};
-use crate::brief::{Secret, worker};
+use crate::brief::{Key, Secret, worker};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ impl KeyFault {
 #[derive(Default)]
 pub struct Keys {
     /// In the order in which they were met.
-    pub list: Vec<worker::Key>,
+    pub list: Vec<Key>,
     seen: HashMap<Known, Result<Added, Fault>>,
 }
 
@@ -107,7 +107,7 @@ impl Keys {
             (false, true, _) | (false, false, None) => None,
         };
         let index = worker::KeyIndex(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
-        self.list.push(worker::Key { pem: Secret::new(content.bytes.to_vec()), passphrase });
+        self.list.push(Key { pem: Secret::new(content.bytes.to_vec()), passphrase });
         Ok((index, warning))
     }
 }

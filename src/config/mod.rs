@@ -37,9 +37,7 @@ pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
 pub use split::split;
 
-pub use crate::brief::listener::Proof;
-
-use crate::brief::{Label, RemoteName, listener, updater, worker};
+use crate::brief::{Key, Label, RemoteName, listener, updater, worker};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -76,7 +74,7 @@ pub struct Config {
     /// Whether missing work trees are cloned at start.
     pub initialise: bool,
     /// The distinct ssh keys of all repositories.
-    pub keys: Vec<worker::Key>,
+    pub keys: Vec<Key>,
     /// The repositories, in the file's order.
     pub repos: Vec<Repo>,
 }
@@ -189,7 +187,7 @@ pub struct Briefs {
     /// The listener's.
     pub listener: (listener::Head, Vec<listener::Repo>),
     /// The worker's.
-    pub worker: (worker::Head, Vec<worker::Key>, Vec<worker::Repo>),
+    pub worker: (worker::Head, Vec<Key>, Vec<worker::Repo>),
     /// An updater's, by repository.
     pub updaters: BTreeMap<crate::ids::RepoId, updater::Brief>,
     /// What the log calls a repository: its path.

@@ -10,7 +10,7 @@ use super::keys::Keys;
 use super::known_hosts::HostFiles;
 use super::raw::RawRepo;
 use super::{Repo, label, url};
-use crate::brief::{Label, LabelKind, worker};
+use crate::brief::{Key, Label, LabelKind};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl<'a> Repos<'a> {
     }
 
     /// Those repositories that are right, and their keys.
-    pub fn check_all(&mut self, written: Vec<RawRepo>, notes: &mut Notes) -> (Vec<Repo>, Vec<worker::Key>) {
+    pub fn check_all(&mut self, written: Vec<RawRepo>, notes: &mut Notes) -> (Vec<Repo>, Vec<Key>) {
         let mut paths = Vec::new();
         let mut trees = Vec::new();
         let mut repos = Vec::with_capacity(written.len());

@@ -42,10 +42,10 @@ impl Journal {
                 info!(%repo, %source, %delivery, %announced, coalesced, bytes, us = micros, "delivery accepted");
             }
             DeliveryResult::Ignored(reason) => {
-                info!(%repo, reason = reason.word(), %source, %delivery, bytes, us = micros, "delivery ignored");
+                info!(%repo, reason = %reason.word(), %source, %delivery, bytes, us = micros, "delivery ignored");
             }
             DeliveryResult::Rejected(reason) => {
-                warn!(%repo, reason = reason.word(), status = reason.status(), %source, %delivery, bytes, us = micros, "delivery rejected");
+                warn!(%repo, reason = %reason.word(), status = reason.status(), %source, %delivery, bytes, us = micros, "delivery rejected");
             }
         }
     }
@@ -55,23 +55,27 @@ impl Journal {
         let UpdateEvent { repo, cause, delivery, result } = event;
         let (repo, cause, delivery) = (self.name(*repo), cause.word(), or_dash(*delivery));
         match result {
-            UpdateResult::Started => info!(%repo, cause, %delivery, "update started"),
+            UpdateResult::Started => info!(%repo, %cause, %delivery, "update started"),
             UpdateResult::Current { old, new, forced, triggered, bytes, ms } => {
                 let same = *old == Some(*new);
                 let (old, new) = (short(*old), new.short());
                 if same {
-                    info!(%repo, cause, %delivery, %new, triggered, ms, "update ok, nothing new");
+                    info!(%repo, %cause, %delivery, %new, triggered, ms, "update ok, nothing new");
                 } else {
-                    info!(%repo, cause, %delivery, %old, %new, forced, triggered, bytes, ms, "update ok");
+                    info!(%repo, %cause, %delivery, %old, %new, forced, triggered, bytes, ms, "update ok");
                 }
             }
-            UpdateResult::Failed { failure, attempt, next_ms, ms } => {
+            UpdateResult::Failed { failure, attempt, last, next_ms, ms } => {
                 let (step, reason) = (failure.step.word(), failure.reason.word());
-                error!(%repo, cause, %delivery, step, reason, attempt, next_ms, ms, "update failed");
+                if *last {
+                    error!(%repo, %cause, %delivery, %step, %reason, attempt, next_ms, ms, "update failed; its tries are used up, and it is tried slowly from now on");
+                } else {
+                    warn!(%repo, %cause, %delivery, %step, %reason, attempt, next_ms, ms, "update failed");
+                }
             }
             UpdateResult::AnnouncedNotSeen { announced, new, attempt, next_ms } => {
                 let (announced, new) = (announced.short(), new.short());
-                warn!(%repo, cause, %delivery, %announced, %new, attempt, next_ms, "announced commit not seen");
+                warn!(%repo, %cause, %delivery, %announced, %new, attempt, next_ms, "announced commit not seen");
             }
         }
     }
@@ -79,12 +83,12 @@ impl Journal {
 
 /// The gateway serves.
 pub fn ready(listen: SocketAddr, repos: usize) {
-    info!(%listen, repos, version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "ready");
+    info!(%listen, repos, version = %env!("CARGO_PKG_VERSION"), pid = std::process::id(), "ready");
 }
 
 /// The gateway ends.
 pub fn stopping(signal: &'static str) {
-    info!(signal, "stopping");
+    info!(%signal, "stopping");
 }
 
 /// The gateway has ended.
@@ -99,7 +103,7 @@ pub fn stopped(cut_short: usize) {
 /// A child was started.
 pub fn process_started(role: Role, pid: u32, account: Option<Account>) {
     let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);
-    info!(role = role.name(), pid, uid, "process started");
+    info!(role = %role.name(), pid, uid, "process started");
 }
 
 /// A child ended. `wait`: until it is started again.
@@ -107,19 +111,19 @@ pub fn process_ended(role: Role, pid: u32, exit: Exit, uptime: Duration, wait: O
     let how = how(exit);
     let uptime_s = uptime.as_secs();
     match wait {
-        Some(wait) => warn!(role = role.name(), pid, %how, uptime_s, wait_s = wait.as_secs(), "process died; it is started again"),
-        None => info!(role = role.name(), pid, %how, uptime_s, "process ended"),
+        Some(wait) => warn!(role = %role.name(), pid, %how, uptime_s, wait_s = wait.as_secs(), "process died; it is started again"),
+        None => info!(role = %role.name(), pid, %how, uptime_s, "process ended"),
     }
 }
 
 /// A child could not be started.
 pub fn process_not_started(role: Role, error: &std::io::Error) {
-    error!(role = role.name(), %error, "process could not be started");
+    error!(role = %role.name(), %error, "process could not be started");
 }
 
 /// A child broke the rules of its border, and is ended.
 pub fn violation(role: Role, pid: u32, detail: &'static str) {
-    error!(role = role.name(), pid, detail, "confinement violation; the process is ended");
+    error!(role = %role.name(), pid, detail, "confinement violation; the process is ended");
 }
 
 /// The state file was damaged.

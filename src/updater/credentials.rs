@@ -3,7 +3,7 @@
 
 use super::failure::Fault;
 use crate::audit::{Reason, Step};
-use crate::brief::worker::Key;
+use crate::brief::Key;
 use git2::{Cred, CredentialType};
 
 /// Answers the remote's questions for one connection.

@@ -116,7 +116,7 @@ mod tests {
             remote: remote.into(),
             directory: "/x".into(),
             trigger: None,
-            known_hosts: Vec::new(),
+            known_hosts: [].into(),
             ca: None,
             connect_ms: 0,
             silence_ms: 0,

@@ -3,7 +3,7 @@
 
 use super::Message;
 use crate::audit::{Failure, Step};
-use crate::brief::{listener, updater, worker};
+use crate::brief::{Key, listener, updater, worker};
 use crate::ids::CommitId;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ impl Message for listener::Repo {
 impl Message for worker::Head {
     const MAX: usize = 256;
 }
-impl Message for worker::Key {
+impl Message for Key {
     const MAX: usize = BRIEF_MAX;
 }
 impl Message for worker::Repo {
@@ -33,7 +33,7 @@ impl Message for worker::Repo {
 #[derive(Serialize, Deserialize)]
 pub struct Order {
     /// The remote's key, for this one repository.
-    pub key: Option<worker::Key>,
+    pub key: Option<Key>,
     /// Whether the worker knows this work tree: it has been deployed to before.
     pub known: bool,
     /// The commit for which the trigger was last touched.

@@ -4,10 +4,11 @@
 //! An order ends when both have come: the supervisor's word that the process has ended, and the end
 //! of the updater's link. Until then its slot counts as taken, whatever an updater says.
 
-use super::due::{Due, Mark, Went};
+use super::due::{Due, Mark, Retry, Went};
 use super::state::State;
 use crate::audit::{Failure, Reason, Step, UpdateEvent, UpdateResult};
-use crate::brief::worker::{Key, Repo};
+use crate::brief::Key;
+use crate::brief::worker::Repo;
 use crate::ids::{OrderId, RepoId};
 use crate::link::{self, Receiver};
 use crate::wire::order::{FromUpdater, Order, Outcome, Report};
@@ -76,11 +77,12 @@ impl Dispatch {
         let Some(running) = self.running.get_mut(&order) else { return Ok(()) };
         let Some(repo) = repos.get(&running.repo) else { return Ok(()) };
         let (sender, receiver) = link::open::<Order, FromUpdater>(socket)?;
-        let known = state.knows(repo.directory);
-        let triggered = state.tree(repo.directory).triggered;
+        let tree = state.tree(repo.directory);
+        // Begun is not enough: this very update has begun, perhaps in a directory of someone else's.
+        let known = tree.deployed.is_some();
         let key = repo.key.and_then(|index| keys.get(index.0 as usize)).map(Key::copy);
         // Not taken: the updater is gone already; its end says so.
-        let _ = sender.send(&Order { key, known, triggered, announced: running.mark.announced });
+        let _ = sender.send(&Order { key, known, triggered: tree.triggered, announced: running.mark.announced });
         running.linked = true;
         let told = self.told.clone();
         tokio::spawn(async move {
@@ -141,8 +143,8 @@ impl Closing<'_> {
             Ok(well) => well,
             Err(failure) => {
                 let retry = self.due.end(running.repo, Went::Badly, self.now, self.chance);
-                let (attempt, next_ms) = retry.map_or((1, 0), |retry| (retry.attempt, millis(retry.wait)));
-                return event(UpdateResult::Failed { failure, attempt, next_ms, ms });
+                let Retry { attempt, last, wait } = retry.unwrap_or(Retry { attempt: 1, last: false, wait: Duration::ZERO });
+                return event(UpdateResult::Failed { failure, attempt, last, next_ms: millis(wait), ms });
             }
         };
         if let Some(repo) = self.repos.get(&running.repo)

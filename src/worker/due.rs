@@ -58,6 +58,8 @@ pub enum Went {
 pub struct Retry {
     /// How many tries have failed.
     pub attempt: u32,
+    /// Just now they became `retry_count`.
+    pub last: bool,
     /// How long until the next.
     pub wait: Duration,
 }
@@ -180,7 +182,8 @@ impl Due {
                 slot.mark = Some(again);
                 let wait = backoff(&self.schedule, slot.failed, chance);
                 slot.not_before = Some(now + wait);
-                Some(Retry { attempt: slot.failed, wait })
+                let last = slot.failed == self.schedule.retry_count.max(1);
+                Some(Retry { attempt: slot.failed, last, wait })
             }
         };
         self.queue(repo, now);

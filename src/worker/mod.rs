@@ -10,7 +10,8 @@ mod inbox;
 mod run;
 mod state;
 
-use crate::brief::worker::{Head, Key, Repo};
+use crate::brief::Key;
+use crate::brief::worker::{Head, Repo};
 use crate::confine::{descriptors, enter};
 use crate::wire::frame;
 use state::State;

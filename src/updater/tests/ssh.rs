@@ -2,9 +2,9 @@
 
 use super::world::{World, sh, skip};
 use crate::audit::{Reason, Step};
+use crate::brief::Key;
 use crate::brief::Secret;
 use crate::brief::updater::KnownHosts;
-use crate::brief::worker::Key;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
