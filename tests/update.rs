@@ -330,7 +330,14 @@ fn planted_symlinks_lead_no_write_and_no_deletion_out_of_the_tree() {
     symlink(outside.join("README"), directory.join("README")).unwrap();
 
     site.remote.git(&["rm", "--quiet", "-r", "gone"]);
-    site.deploy(&[("conf/a", "changed\n"), ("conf/c", "new\n"), ("README", "second\n")]);
+    let before = site.tree().touched();
+    let commit = site.remote.publish(&[("conf/a", "changed\n"), ("conf/c", "new\n"), ("README", "second\n")]);
+    site.gateway.deliver(PATH, &commit);
+    wait::until_true("the trigger was touched", || site.tree().touched() != before);
+    // Where the commit has nothing any more, the link is an untracked file, and stays, as with git.
+    assert_eq!(site.tree().git(&["status", "--porcelain"]), "?? gone");
+    fs::remove_file(directory.join("gone")).unwrap();
+    site.tree().wait_for(&commit, before);
     for name in ["later", "a", "b", "README"] {
         assert_eq!(fs::read_to_string(outside.join(name)).ok().as_deref(), Some("precious"), "outside/{name}");
     }
