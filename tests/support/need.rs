@@ -1,6 +1,6 @@
 //! What a test needs of the machine. A test that lacks something says so on stderr and ends early;
 //! with `GWG_TEST_REQUIRE=all` in the environment that is a failure, so that a gate can't pass by
-//! skipping.
+//! skipping. `GWG_TEST_REQUIRE=all-but-root` is for a second run of the gate, as an ordinary user.
 
 use nix::unistd::User;
 use std::io::Write;
@@ -52,7 +52,11 @@ pub fn http_backend() -> Option<PathBuf> {
 
 /// Root, for what only root can do or see.
 pub fn root() -> Option<()> {
-    if nix::unistd::geteuid().is_root() { Some(()) } else { missing("root") }
+    match nix::unistd::geteuid().is_root() {
+        true => Some(()),
+        false if required() == Required::AllButRoot => not_here("needs root"),
+        false => missing("root"),
+    }
 }
 
 /// An ordinary user, for what root may do anyway.
@@ -82,8 +86,24 @@ fn program_at(candidates: &[&str]) -> Option<PathBuf> {
 
 /// Says that the running test is skipped, or fails it where nothing may be skipped.
 pub fn missing<T>(what: &str) -> Option<T> {
-    assert!(std::env::var("GWG_TEST_REQUIRE").as_deref() != Ok("all"), "this test needs {what}, and GWG_TEST_REQUIRE=all allows no skip");
+    assert!(required() == Required::Nothing, "this test needs {what}, and GWG_TEST_REQUIRE allows no skip");
     not_here(&format!("needs {what}"))
+}
+
+#[derive(PartialEq, Eq)]
+enum Required {
+    Nothing,
+    AllButRoot,
+    All,
+}
+
+fn required() -> Required {
+    match std::env::var("GWG_TEST_REQUIRE").as_deref() {
+        Ok("all") => Required::All,
+        Ok("all-but-root") => Required::AllButRoot,
+        Ok(other) => panic!("GWG_TEST_REQUIRE={other}: all, or all-but-root"),
+        Err(_) => Required::Nothing,
+    }
 }
 
 /// Straight to the descriptor: the harness swallows what passing tests print with macros.
