@@ -68,7 +68,7 @@ pub struct Retry {
 struct Slot {
     mark: Option<Mark>,
     running: Option<Mark>,
-    /// When the last update began.
+    /// When the last update for a push began.
     began: Option<Instant>,
     /// When the last mark was set.
     marked: Option<Instant>,
@@ -149,7 +149,8 @@ impl Due {
             }
             if let Some(mark) = slot.mark.take() {
                 slot.running = Some(mark);
-                slot.began = Some(now);
+                // Only pushes make a burst: the one after a reconcile is served at once.
+                slot.began = Some(now).filter(|_| mark.is_urgent());
                 self.running += 1;
                 return Some((repo, mark));
             }
