@@ -51,6 +51,7 @@ fn head(config: &Config, env: &Environment, text: &mut String) {
     );
     match schedule.reconcile_s {
         0 => line(text, format_args!("  reconcile   at start only")),
+        seconds if seconds % 3600 == 0 => line(text, format_args!("  reconcile   at start and every {} h", seconds / 3600)),
         seconds => line(text, format_args!("  reconcile   at start and every {seconds} s")),
     }
 }
@@ -60,7 +61,7 @@ fn user(account: &Account) -> String {
 }
 
 fn table(repos: &[Repo], text: &mut String) {
-    line(text, format_args!("{} repositories:", repos.len()));
+    line(text, format_args!("{}:", count(repos.len(), "repository", "repositories")));
     for repo in repos {
         line(text, format_args!("  {}", repo.path));
         line(text, format_args!("    from     {} ({})", repo.url, repo.label));
@@ -76,6 +77,10 @@ fn table(repos: &[Repo], text: &mut String) {
             line(text, format_args!("    waits for its first push: it is not cloned, and initialise is off"));
         }
     }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn proof(proof: &Proof) -> String {
