@@ -44,6 +44,11 @@ pub fn nm() -> Option<PathBuf> {
     in_path("nm").or_else(|| missing("nm (package binutils)"))
 }
 
+/// A program of another package.
+pub fn program(name: &str, package: &str) -> Option<PathBuf> {
+    in_path(name).or_else(|| missing(&format!("{name} (package {package})")))
+}
+
 /// `git http-backend`
 pub fn http_backend() -> Option<PathBuf> {
     let path = PathBuf::from(super::remote::git(Path::new("/"), &["--exec-path"])).join("git-http-backend");
