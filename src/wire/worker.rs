@@ -23,6 +23,7 @@ pub enum ToWorker {
 
 impl Message for ToWorker {
     const MAX: usize = 64;
+    const DESCRIPTORS: bool = true;
 }
 
 /// How an updater ended, as the supervisor saw it.
