@@ -110,6 +110,11 @@ impl<S: Message> Sender<S> {
         Ok(())
     }
 
+    /// Whether the peer is gone; otherwise one that takes nothing does not read.
+    pub fn is_closed(&self) -> bool {
+        self.handle.0.state().closed
+    }
+
     /// Waits until all that was sent is with the kernel, or the link is closed.
     pub async fn flushed(&self) {
         loop {

@@ -42,7 +42,8 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let socket = places::listen(config.listen)?;
+    places::raise_descriptor_limit()?;
+    let socket = Some(places::listen(config.listen)?);
     let state = places::State::open()?;
     let executables = executables::Executables::open()?;
     let (listen, accounts, threads) = (config.listen, config.accounts.clone(), config.schedule.threads);
