@@ -60,7 +60,7 @@ fn user(account: &Account) -> String {
 }
 
 fn table(repos: &[Repo], text: &mut String) {
-    line(text, format_args!("{} {}:", repos.len(), if repos.len() == 1 { "repository" } else { "repositories" }));
+    line(text, format_args!("{} repositories:", repos.len()));
     for repo in repos {
         line(text, format_args!("  {}", repo.path));
         line(text, format_args!("    from     {} ({})", repo.url, repo.label));
