@@ -19,6 +19,7 @@ mod updates;
 
 use crate::config::{self, Config, LogOutput};
 use crate::confine::descriptors;
+use nix::sys::signal::SigSet;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -43,6 +44,8 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
         tracing::warn!("{warning}");
     }
     places::raise_descriptor_limit()?;
+    // A parent may have blocked those that end gwg, and a mask goes through exec.
+    SigSet::all().thread_unblock()?;
     let socket = Some(places::listen(config.listen)?);
     let state = places::State::open()?;
     let executables = executables::Executables::open()?;
