@@ -99,6 +99,8 @@ fn invoked_by_an_ordinary_user_it_works_too() {
         assert!(child.status("Uid").unwrap().split_whitespace().all(|id| id == INVOKER.to_string()), "{name}");
         assert_confined(child);
     }
+    // It holds what all children were told, and they are of its own user.
+    assert_eq!(fs::metadata(gateway.process().path("environ")).unwrap().uid(), 0, "gwg may be dumped");
     gateway.deploy(PATH, &ground.remote.publish(&[("README", "second\n")]));
 }
 

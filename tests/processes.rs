@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use support::config::Config;
 use support::loopback::Mode;
 use support::processes::Process;
-use support::site::{PATH, Site};
+use support::site::{Ground, PATH, Site};
 use support::wait;
 
 /// Connects again and again; says at the end how often, and which of the attempts failed.
@@ -91,6 +92,22 @@ fn a_commit_acknowledged_by_a_worker_that_dies_is_deployed_all_the_same() {
     updater.wait_until_gone();
     site.daemon.set(Mode::Serve);
     site.tree().wait_for(&commit, before);
+}
+
+#[test]
+fn a_first_push_acknowledged_by_a_worker_that_dies_clones_all_the_same() {
+    let ground = Ground::new();
+    ground.daemon.set(Mode::Hold);
+    let config = Config::new().set("initialise", false).set("threads", 1).repo(ground.repo()).repo(ground.repo_at("/next"));
+    let site = ground.start(config);
+    let commit = site.remote.head();
+    site.gateway.deliver(PATH, &commit);
+    site.daemon.server().wait_for_more_than(0);
+    // The only thread is taken: of this push nothing but its mark is there.
+    site.gateway.deliver("/next", &commit);
+    site.gateway.child("gwg-worker").kill();
+    site.daemon.set(Mode::Serve);
+    site.gateway.tree("/next").wait_for(&commit, None);
 }
 
 #[test]

@@ -48,6 +48,12 @@ Examples:
 /// Reads the flags and does what they say.
 pub fn main() -> ExitCode {
     let flags = Flags::parse();
+    // Secrets are read from here on. No core dump holds them, and no other process of this user,
+    // a child that was taken over among them, may look into this one or take its descriptors.
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        let _ = writeln!(std::io::stderr(), "gwg: prctl(PR_SET_DUMPABLE): {error}");
+        return ExitCode::FAILURE;
+    }
     let mut env = config::Environment::of_process();
     match flags.command {
         None => match config::load(flags.config.as_deref(), &env) {

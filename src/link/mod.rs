@@ -110,6 +110,11 @@ impl<S: Message> Sender<S> {
         Ok(())
     }
 
+    /// Whether the peer is gone; otherwise one that takes nothing does not read.
+    pub fn is_closed(&self) -> bool {
+        self.handle.0.state().closed
+    }
+
     /// Waits until all that was sent is with the kernel, or the link is closed.
     pub async fn flushed(&self) {
         loop {
@@ -147,6 +152,10 @@ impl<R: Message> Receiver<R> {
             let (stream, buffer, descriptors) = (&self.stream, &mut self.buffer, &mut self.descriptors);
             let received =
                 stream.try_io(Interest::READABLE, || descriptors::receive(stream.as_ref(), buffer, descriptors).map_err(io::Error::from));
+            // Nobody else may fill this process's descriptor table. They are closed with the link.
+            if !R::DESCRIPTORS && !self.descriptors.is_empty() {
+                return Err(WireError::Malformed.into());
+            }
             match received {
                 Ok(0) if self.decoder.is_inside_message() => return Err(WireError::Truncated.into()),
                 Ok(0) => return Ok(None),
@@ -299,6 +308,18 @@ mod tests {
             let mut byte = [0];
             StdStream::from(ours).read_exact(&mut byte).unwrap();
             assert_eq!(&byte, b"x");
+        });
+    }
+
+    #[test]
+    fn a_descriptor_where_none_belongs_ends_the_link() {
+        run(async {
+            let (a, b) = pair();
+            let (sender, _keep) = open::<FromWorker, ToWorker>(a).unwrap();
+            let (_keep, mut receiver) = open::<ToWorker, FromWorker>(b).unwrap();
+            let (theirs, _ours) = pair();
+            sender.send_with(&FromWorker::Ready, theirs).unwrap();
+            assert!(matches!(receiver.recv().await, Err(LinkError::Wire(WireError::Malformed))));
         });
     }
 

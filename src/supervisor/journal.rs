@@ -100,6 +100,11 @@ pub fn stopped(cut_short: usize) {
     }
 }
 
+/// Someone has shut the listening socket down.
+pub fn socket_shut_down(listen: SocketAddr) {
+    error!(%listen, "the listening socket was shut down, which only a listener can; another is bound");
+}
+
 /// A child was started.
 pub fn process_started(role: Role, pid: u32, account: Option<Account>) {
     let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);

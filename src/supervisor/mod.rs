@@ -19,6 +19,7 @@ mod updates;
 
 use crate::config::{self, Config, LogOutput};
 use crate::confine::descriptors;
+use nix::sys::signal::SigSet;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -42,7 +43,10 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let socket = places::listen(config.listen)?;
+    places::raise_descriptor_limit()?;
+    // A parent may have blocked those that end gwg, and a mask goes through exec.
+    SigSet::all().thread_unblock()?;
+    let socket = Some(places::listen(config.listen)?);
     let state = places::State::open()?;
     let executables = executables::Executables::open()?;
     let (listen, accounts, threads) = (config.listen, config.accounts.clone(), config.schedule.threads);

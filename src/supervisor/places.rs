@@ -3,8 +3,9 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen as nix_listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, getsockopt, listen as nix_listen, setsockopt, socket, sockopt,
 };
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -35,6 +36,21 @@ pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
         };
         io::Error::other(format!("can't listen on {address}: {}; {remedy}", error.desc()))
     })
+}
+
+/// Lets this process open as many descriptors as it may. Each running update costs a few, and `threads`
+/// may be 1,000; children get limits of their own.
+///
+/// # Errors
+/// Those of `setrlimit(2)`.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
+
+/// Whether connections still come to the socket. A `shutdown` by anyone who has it ends that for all.
+pub fn is_listening(socket: &OwnedFd) -> bool {
+    getsockopt(socket, sockopt::AcceptConn).unwrap_or(false)
 }
 
 fn bind_one(address: SocketAddr) -> nix::Result<OwnedFd> {
@@ -127,6 +143,18 @@ mod tests {
         let socket = TcpListener::from(listen("[::]:0".parse().unwrap()).unwrap());
         let port = socket.local_addr().unwrap().port();
         TcpStream::connect(("127.0.0.1", port)).unwrap();
+    }
+
+    #[test]
+    fn a_copy_that_is_shut_down_is_seen_and_the_port_can_be_bound_again() {
+        let socket = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(is_listening(&socket));
+        let copy = TcpListener::from(socket.try_clone().unwrap());
+        let address = copy.local_addr().unwrap();
+        nix::sys::socket::shutdown(copy.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
+        assert!(!is_listening(&socket));
+        drop((socket, copy));
+        assert!(is_listening(&listen(address).unwrap()));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::briefs::Sealed;
 use super::journal::{self, Journal};
 use super::output;
-use super::places::State;
+use super::places::{self, State};
 use super::process::{self, Exit, Process};
 use super::restart::Restart;
 use super::roster::{Role, Roster};
@@ -31,7 +31,8 @@ const GRACE: Duration = Duration::from_millis(4500);
 pub struct Estate {
     pub roster: Roster,
     pub sealed: Sealed,
-    pub socket: OwnedFd,
+    /// None where another must be bound.
+    pub socket: Option<OwnedFd>,
     pub listen: SocketAddr,
     pub state: State,
     pub threads: u16,
@@ -106,6 +107,8 @@ struct Supervisor {
     updates: Updates,
     listener_restart: Restart,
     worker_restart: Restart,
+    /// The running worker's newest job link, as the worker counts them.
+    job_link: u32,
     /// A worker is due, and starts when the updaters of the one before have ended.
     worker_waits: bool,
     served: bool,
@@ -127,6 +130,7 @@ impl Supervisor {
             worker: None,
             listener_restart: Restart::new(now),
             worker_restart: Restart::new(now),
+            job_link: 0,
             worker_waits: false,
             served: false,
             state_is_new: false,
@@ -169,8 +173,8 @@ impl Supervisor {
             }
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
             FromWorker::Update(event) => self.journal.update(&event),
-            FromWorker::Violation(Culprit::Listener) => {
-                if let Some(birth) = self.listener.as_ref().map(|listener| listener.birth) {
+            FromWorker::Violation(Culprit::Listener(link)) => {
+                if let Some(birth) = self.listener.as_ref().map(|listener| listener.birth).filter(|_| link == self.job_link) {
                     self.accuse(Role::Listener, birth, "a job that no honest listener sends");
                 }
             }
@@ -227,6 +231,10 @@ impl Supervisor {
         if let Some(worker) = &self.worker
             && say(&worker.sender).is_err()
         {
+            if worker.sender.is_closed() {
+                // It is dying, or deaf: its end starts the next.
+                return worker.process.kill();
+            }
             self.accuse(Role::Worker, worker.birth, "it does not read what it is told");
         }
     }
@@ -286,15 +294,8 @@ impl Supervisor {
         }
         match role {
             Role::Listener => {
-                let link = match UnixStream::pair() {
-                    Ok((for_listener, for_worker)) => {
-                        self.tell_worker(|worker| worker.send_with(&ToWorker::Listener, for_worker.into()));
-                        self.tell_worker(|worker| worker.send(&ToWorker::Reconcile));
-                        self.start_listener(for_listener.into())
-                    }
-                    Err(error) => Err(error),
-                };
-                self.retry_start(role, link);
+                let started = self.restart_listener();
+                self.retry_start(role, started);
             }
             Role::Worker => {
                 self.worker_waits = true;
@@ -302,6 +303,14 @@ impl Supervisor {
             }
             Role::Updater => {}
         }
+    }
+
+    fn restart_listener(&mut self) -> io::Result<()> {
+        let (for_listener, for_worker) = UnixStream::pair()?;
+        self.job_link = self.job_link.wrapping_add(1);
+        self.tell_worker(|worker| worker.send_with(&ToWorker::Listener, for_worker.into()));
+        self.tell_worker(|worker| worker.send(&ToWorker::Reconcile));
+        self.start_listener(for_listener.into())
     }
 
     fn start_worker_when_free(&mut self) {
@@ -343,13 +352,24 @@ impl Supervisor {
         self.start_listener(for_listener.into())
     }
 
+    /// A copy of the listening socket, for a listener. One that was owned may have shut the socket
+    /// down, and every copy of it with it: then another is bound.
+    fn socket(&mut self) -> io::Result<OwnedFd> {
+        if let Some(socket) = self.estate.socket.take_if(|socket| !places::is_listening(socket)) {
+            journal::socket_shut_down(self.estate.listen);
+            // It keeps the port until it is closed.
+            drop(socket);
+        }
+        match &self.estate.socket {
+            Some(socket) => socket.try_clone(),
+            None => self.estate.socket.insert(places::listen(self.estate.listen)?).try_clone(),
+        }
+    }
+
     fn start_listener(&mut self, to_worker: OwnedFd) -> io::Result<()> {
+        let socket = self.socket()?;
         let estate = &self.estate;
-        let own = vec![
-            (to_worker, descriptors::PEER),
-            (estate.sealed.listener()?, descriptors::BRIEF),
-            (estate.socket.try_clone()?, descriptors::OWN),
-        ];
+        let own = vec![(to_worker, descriptors::PEER), (estate.sealed.listener()?, descriptors::BRIEF), (socket, descriptors::OWN)];
         let (birth, process, link) = self.start(Role::Listener, own)?;
         let (sender, receiver) = link::open(link)?;
         let (ears, journal) = (self.ears.clone(), self.journal.clone());
@@ -366,6 +386,7 @@ impl Supervisor {
         let (sender, receiver) = link::open(link)?;
         let ears = self.ears.clone();
         tokio::spawn(listen_to_worker(receiver, birth, ears));
+        self.job_link = 0;
         self.worker = Some(Child { birth, process, sender, ready: false });
         Ok(())
     }

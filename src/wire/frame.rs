@@ -15,6 +15,8 @@ const HEADER: usize = 4;
 pub trait Message: Serialize + DeserializeOwned {
     /// Bytes of the longest well-formed message, its header excluded.
     const MAX: usize;
+    /// Whether descriptors may come with messages of this direction. Only the supervisor sends some.
+    const DESCRIPTORS: bool = false;
 }
 
 /// Why bytes are not a message. Whoever sent them is ended.

@@ -16,6 +16,7 @@ pub enum ToListener {
 
 impl Message for ToListener {
     const MAX: usize = 16;
+    const DESCRIPTORS: bool = true;
 }
 
 /// What a listener says to the supervisor.

@@ -23,6 +23,7 @@ pub enum ToWorker {
 
 impl Message for ToWorker {
     const MAX: usize = 64;
+    const DESCRIPTORS: bool = true;
 }
 
 /// How an updater ended, as the supervisor saw it.
@@ -60,8 +61,9 @@ impl Message for FromWorker {
 /// Who broke the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Culprit {
-    /// The listener at the other end of the job link.
-    Listener,
+    /// The listener at the other end of this job link, counted from the worker's start: the one that
+    /// it was born with is 0. By now another listener may serve, which did nothing.
+    Listener(u32),
     /// The updater of this order.
     Updater(OrderId),
 }

@@ -127,14 +127,6 @@ impl Due {
         if old.is_some() { Verdict::Coalesced } else { Verdict::Marked }
     }
 
-    /// Marks every repository for comparison with its remote.
-    pub fn mark_all(&mut self, now: Instant) {
-        let repos: Vec<RepoId> = self.slots.keys().copied().collect();
-        for repo in repos {
-            self.mark(repo, Mark::RECONCILE, now);
-        }
-    }
-
     /// The repository whose update starts now, if any may.
     pub fn start(&mut self, now: Instant) -> Option<(RepoId, Mark)> {
         self.release(now);
@@ -256,6 +248,13 @@ mod tests {
         RepoId::new(number)
     }
 
+    fn mark_all(due: &mut Due, now: Instant) {
+        let repos: Vec<RepoId> = due.slots.keys().copied().collect();
+        for repo in repos {
+            due.mark(repo, Mark::RECONCILE, now);
+        }
+    }
+
     fn push(byte: u8) -> Mark {
         Mark { announced: Some(CommitId::from_bytes([byte; 20])), ..PUSH }
     }
@@ -317,7 +316,7 @@ mod tests {
     #[test]
     fn deliveries_go_before_reconciles_and_threads_bound_both() {
         let (mut due, now) = due(5);
-        due.mark_all(now);
+        mark_all(&mut due, now);
         due.mark(repo(4), PUSH, now);
         let order: Vec<_> = std::iter::from_fn(|| due.start(now)).map(|(repo, _)| repo.number()).collect();
         assert_eq!(order, [4, 0]);
@@ -392,7 +391,7 @@ mod tests {
     fn a_reconcile_does_not_hide_that_a_delivery_waits() {
         let (mut due, now) = due(2);
         due.mark(repo(0), PUSH, now);
-        due.mark_all(now);
+        mark_all(&mut due, now);
         assert_eq!(due.start(now).unwrap(), (repo(0), PUSH));
     }
 

@@ -62,6 +62,8 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
 
 /// The listener's end of things.
 struct Listener {
+    /// Which link this is, counted from this worker's start.
+    link: u32,
     answers: Sender<JobAnswer>,
     jobs: Receiver<Job>,
     inbox: Inbox,
@@ -70,6 +72,8 @@ struct Listener {
 struct Worker {
     supervisor: Sender<FromWorker>,
     listener: Option<Listener>,
+    /// Job links so far.
+    links: u32,
     keys: Vec<Key>,
     repos: BTreeMap<RepoId, Repo>,
     state: State,
@@ -85,14 +89,12 @@ impl Worker {
     fn new(supervisor: Sender<FromWorker>, brief: Brief, state: State, told: mpsc::UnboundedSender<Told>) -> Self {
         let Brief { head, keys, repos } = brief;
         let now = Instant::now();
-        let mut due = Due::new(head.schedule, repos.iter().map(|repo| repo.id));
-        for repo in repos.iter().filter(|repo| repo.reconcile || state.knows(repo.directory)) {
-            due.mark(repo.id, Mark::RECONCILE, now);
-        }
+        let due = Due::new(head.schedule, repos.iter().map(|repo| repo.id));
         let repos = repos.into_iter().map(|repo| (repo.id, repo)).collect();
         let mut worker = Self {
             supervisor,
             listener: None,
+            links: 0,
             keys,
             repos,
             state,
@@ -103,14 +105,35 @@ impl Worker {
             next_reconcile: None,
             crash_reconcile: None,
         };
+        worker.reconcile(now);
         worker.plan_reconcile(now);
         worker
+    }
+
+    /// Marks every repository for comparison with its remote, but those that wait for their first push.
+    fn reconcile(&mut self, now: Instant) {
+        for repo in self.repos.values().filter(|repo| repo.reconcile || self.state.knows(repo.directory)) {
+            self.due.mark(repo.id, Mark::RECONCILE, now);
+        }
+    }
+
+    /// A repository's first push is written down before it is acknowledged: the worker that starts
+    /// after a crash would else not compare it.
+    fn remember(&mut self, repo: RepoId) {
+        if let Some(repo) = self.repos.get(&repo)
+            && !repo.reconcile
+            && !self.state.knows(repo.directory)
+            && let Err(error) = self.state.begin(repo.directory)
+        {
+            eprintln!("the state could not be written: {error}");
+        }
     }
 
     fn new_listener(&mut self, socket: OwnedFd) -> io::Result<()> {
         let (answers, jobs) = link::open(socket)?;
         let highest = self.repos.last_key_value().map(|(id, _)| *id);
-        self.listener = Some(Listener { answers, jobs, inbox: Inbox::new(highest) });
+        self.listener = Some(Listener { link: self.links, answers, jobs, inbox: Inbox::new(highest) });
+        self.links = self.links.wrapping_add(1);
         Ok(())
     }
 
@@ -151,10 +174,18 @@ impl Worker {
             if listener.inbox.check(&job).is_err() {
                 return self.accuse_listener();
             }
+            self.remember(job.repo);
             let mark = Mark { cause: Cause::Delivery, announced: job.announced, delivery: job.delivery };
-            let verdict = self.due.mark(job.repo, mark, now);
-            if listener.answers.send(&JobAnswer { number: job.number, verdict }).is_err() {
-                return self.accuse_listener();
+            let answer = JobAnswer { number: job.number, verdict: self.due.mark(job.repo, mark, now) };
+            let Some(listener) = &mut self.listener else { return Ok(()) };
+            match listener.answers.send(&answer) {
+                Ok(()) => {}
+                // It died before it heard all answers, and the senders got none.
+                Err(_) if listener.answers.is_closed() => {
+                    self.listener = None;
+                    return Ok(());
+                }
+                Err(_) => return self.accuse_listener(),
             }
             next = match listener.jobs.recv_ready() {
                 Ok(None) => return Ok(()),
@@ -173,8 +204,8 @@ impl Worker {
     }
 
     fn accuse_listener(&mut self) -> io::Result<()> {
-        self.listener = None;
-        say(&self.supervisor, &FromWorker::Violation(Culprit::Listener))
+        let Some(listener) = self.listener.take() else { return Ok(()) };
+        say(&self.supervisor, &FromWorker::Violation(Culprit::Listener(listener.link)))
     }
 
     fn close(&mut self, order: OrderId) -> io::Result<()> {
@@ -223,7 +254,7 @@ impl Worker {
     fn reconcile_by_clock(&mut self) {
         let now = Instant::now();
         if self.next_reconcile.is_some_and(|at| at <= now) {
-            self.due.mark_all(now);
+            self.reconcile(now);
             self.plan_reconcile(now);
         }
     }
@@ -237,7 +268,7 @@ impl Worker {
             }
             _ => {
                 self.crash_reconcile = Some(now);
-                self.due.mark_all(now);
+                self.reconcile(now);
             }
         }
     }

@@ -17,6 +17,8 @@ const CACHE: usize = 256 << 10;
 type Record = (bool, Option<&'static [u8; 20]>, Option<&'static [u8; 20]>);
 const TREES: TableDefinition<'_, &[u8; 32], Record> = TableDefinition::new("trees");
 
+type Opener = Box<dyn Fn() -> Result<Database, redb::Error>>;
+
 /// What is known of one work tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tree {
@@ -30,7 +32,9 @@ pub struct Tree {
 
 /// Every known work tree.
 pub struct State {
-    database: Database,
+    open: Opener,
+    /// None after a write failed: redb refuses every other until the file is opened again.
+    database: Option<Database>,
     trees: HashMap<DirectoryId, Tree>,
 }
 
@@ -40,7 +44,14 @@ impl State {
     /// # Errors
     /// The file is damaged, or not ours; it must be set aside.
     pub fn open(file: File) -> Result<Self, redb::Error> {
-        let database = Database::builder().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?)?;
+        Self::open_with(Box::new(move || {
+            let backend = FileBackend::new(file.try_clone().map_err(redb::StorageError::Io)?)?;
+            Ok(Database::builder().set_cache_size(CACHE).create_with_backend(backend)?)
+        }))
+    }
+
+    fn open_with(open: Opener) -> Result<Self, redb::Error> {
+        let database = open()?;
         let begin = database.begin_write()?;
         begin.open_table(TREES)?;
         begin.commit()?;
@@ -52,7 +63,7 @@ impl State {
             let tree = Tree { dirty, deployed: deployed.map(commit), triggered: triggered.map(commit) };
             trees.insert(DirectoryId::from_digest(*directory.value()), tree);
         }
-        Ok(Self { database, trees })
+        Ok(Self { open, database: Some(database), trees })
     }
 
     /// What is known of a work tree; all empty where nothing is.
@@ -84,21 +95,36 @@ impl State {
 
     fn put(&mut self, directory: DirectoryId, tree: Tree) -> Result<(), redb::Error> {
         self.trees.insert(directory, tree);
-        let begin = self.database.begin_write()?;
-        begin.open_table(TREES)?.insert(
-            directory.as_bytes(),
-            (tree.dirty, tree.deployed.as_ref().map(CommitId::as_bytes), tree.triggered.as_ref().map(CommitId::as_bytes)),
-        )?;
-        begin.commit()?;
+        let database = match self.database.take() {
+            Some(database) => write(&database, [(&directory, &tree)]).map(|()| database),
+            // What could not be written meanwhile is written too.
+            None => (self.open)().and_then(|database| write(&database, &self.trees).map(|()| database)),
+        };
+        self.database = Some(database?);
         Ok(())
     }
+}
+
+fn write<'a>(database: &Database, trees: impl IntoIterator<Item = (&'a DirectoryId, &'a Tree)>) -> Result<(), redb::Error> {
+    let begin = database.begin_write()?;
+    {
+        let mut table = begin.open_table(TREES)?;
+        for (directory, tree) in trees {
+            let (deployed, triggered) = (tree.deployed.as_ref().map(CommitId::as_bytes), tree.triggered.as_ref().map(CommitId::as_bytes));
+            table.insert(directory.as_bytes(), (tree.dirty, deployed, triggered))?;
+        }
+    }
+    Ok(begin.commit()?)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::io::Write;
+    use redb::StorageBackend;
+    use std::io::{self, Write};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     fn open(path: &std::path::Path) -> Result<State, redb::Error> {
         State::open(File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap())
@@ -121,6 +147,62 @@ mod tests {
         assert_eq!(state.tree(two), Tree { dirty: true, deployed: None, triggered: None });
         state.begin(one).unwrap();
         assert_eq!(state.tree(one), Tree { dirty: true, deployed: Some(commit), triggered: Some(commit) });
+    }
+
+    #[test]
+    fn f6_when_the_disk_has_room_again_all_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let full = Arc::new(AtomicBool::new(false));
+        let disk = (path.clone(), Arc::clone(&full));
+        let mut state = State::open_with(Box::new(move || {
+            let file = File::options().read(true).write(true).create(true).truncate(false).open(&disk.0).unwrap();
+            let backend = Disk { file: FileBackend::new(file)?, full: Arc::clone(&disk.1) };
+            Ok(Database::builder().create_with_backend(backend)?)
+        }))
+        .unwrap();
+        let (one, two) = (DirectoryId::from_digest([1; 32]), DirectoryId::from_digest([2; 32]));
+        let commit = CommitId::from_bytes([7; 20]);
+        full.store(true, Relaxed);
+        assert!(state.deployed(one, commit).is_err());
+        assert!(state.begin(two).is_err());
+        full.store(false, Relaxed);
+        state.begin(two).unwrap();
+        drop(state);
+        let state = open(&path).unwrap();
+        assert_eq!(state.tree(one).deployed, Some(commit));
+        assert!(state.tree(two).dirty);
+    }
+
+    /// A file on a disk that may be full.
+    #[derive(Debug)]
+    struct Disk {
+        file: FileBackend,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn room(&self) -> io::Result<()> {
+            if self.full.load(Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.file.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.file.read(offset, out)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.room().and_then(|()| self.file.set_len(len))
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.room().and_then(|()| self.file.sync_data())
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.room().and_then(|()| self.file.write(offset, data))
+        }
     }
 
     #[test]
