@@ -117,12 +117,13 @@ impl Sshd {
     }
 }
 
+/// With a home of its own: what this machine's user has in their `.bashrc` is no part of a git server.
 fn configuration(directory: &Path, port: u16) -> String {
     let directory = directory.display();
     let path = std::env::var("PATH").unwrap_or_default();
     format!(
         "ListenAddress 127.0.0.1\nPort {port}\nHostKey {directory}/host_key\nAuthorizedKeysFile {directory}/authorized_keys\nStrictModes no\n\
-         UsePAM no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nPidFile none\nSetEnv PATH={path}\n"
+         UsePAM no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nPidFile none\nSetEnv PATH={path} HOME={directory}\n"
     )
 }
 
