@@ -15,6 +15,9 @@ const HEADER: usize = 4;
 pub trait Message: Serialize + DeserializeOwned {
     /// Bytes of the longest well-formed message, its header excluded.
     const MAX: usize;
+    /// Nobody waits for these messages: they may be a moment late, so that many share one write and
+    /// one waking of the receiver.
+    const MAY_WAIT: bool = false;
 }
 
 /// Why bytes are not a message. Whoever sent them is ended.
