@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
@@ -21,6 +22,9 @@ use zeroize::Zeroize;
 /// Bytes that may wait in a [`Sender`].
 pub const QUEUE: usize = 4 << 20;
 const READ: usize = 64 << 10;
+/// How long messages that may wait do so (see [`Message::MAY_WAIT`]). Under load a receiver that
+/// is woken for every few of them costs the sender more than the writing does.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +51,7 @@ pub fn open<S: Message, R: Message>(socket: OwnedFd) -> io::Result<(Sender<S>, R
     stream.set_nonblocking(true)?;
     let stream = Arc::new(UnixStream::from_std(stream)?);
     let outbox = Arc::new(Outbox::default());
-    tokio::spawn(write_out(Arc::clone(&stream), Arc::clone(&outbox)));
+    tokio::spawn(write_out(Arc::clone(&stream), Arc::clone(&outbox), S::MAY_WAIT));
     let sender = Sender { handle: Arc::new(Handle(outbox)), direction: PhantomData };
     let receiver = Receiver { stream, decoder: Decoder::default(), descriptors: VecDeque::new(), buffer: vec![0; READ].into_boxed_slice() };
     Ok((sender, receiver))
@@ -226,7 +230,7 @@ impl Drop for Handle {
 }
 
 /// Writes what is queued until the last sender is gone and nothing is left, or the peer is gone.
-async fn write_out(stream: Arc<UnixStream>, outbox: Arc<Outbox>) {
+async fn write_out(stream: Arc<UnixStream>, outbox: Arc<Outbox>, may_wait: bool) {
     loop {
         let piece = outbox.state().pieces.pop_front();
         let Some(piece) = piece else {
@@ -234,6 +238,9 @@ async fn write_out(stream: Arc<UnixStream>, outbox: Arc<Outbox>) {
                 return;
             }
             outbox.wake.notified().await;
+            if may_wait {
+                tokio::time::sleep(GATHER).await;
+            }
             continue;
         };
         let result = write_piece(&stream, &piece).await;

@@ -5,8 +5,9 @@ use super::process::Exit;
 use super::roster::Role;
 use crate::audit::{DeliveryEvent, DeliveryResult, UpdateEvent, UpdateResult};
 use crate::confine::spawn::Account;
-use crate::ids::{CommitId, DeliveryId, RepoId};
+use crate::ids::{CommitId, RepoId, ShortId};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -35,7 +36,7 @@ impl Journal {
     pub fn delivery(&self, event: &DeliveryEvent) {
         let DeliveryEvent { source, repo, delivery, bytes, micros, result } = event;
         let repo = repo.map_or("-", |repo| self.name(repo));
-        let delivery = or_dash(*delivery);
+        let delivery = OrDash(*delivery);
         match result {
             DeliveryResult::Accepted { coalesced, announced } => {
                 let announced = short(*announced);
@@ -53,7 +54,7 @@ impl Journal {
     /// An update started or ended.
     pub fn update(&self, event: &UpdateEvent) {
         let UpdateEvent { repo, cause, delivery, result } = event;
-        let (repo, cause, delivery) = (self.name(*repo), cause.word(), or_dash(*delivery));
+        let (repo, cause, delivery) = (self.name(*repo), cause.word(), OrDash(*delivery));
         match result {
             UpdateResult::Started => info!(%repo, %cause, %delivery, "update started"),
             UpdateResult::Current { old, new, forced, triggered, bytes, ms } => {
@@ -166,10 +167,18 @@ fn how(exit: Exit) -> String {
     }
 }
 
-fn short(commit: Option<CommitId>) -> String {
-    commit.map_or_else(|| "-".to_owned(), |commit| commit.short())
+fn short(commit: Option<CommitId>) -> OrDash<ShortId> {
+    OrDash(commit.map(|commit| commit.short()))
 }
 
-fn or_dash(delivery: Option<DeliveryId>) -> String {
-    delivery.map_or_else(|| "-".to_owned(), |delivery| delivery.to_string())
+/// What there is, or a dash; written straight into the line.
+struct OrDash<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for OrDash<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
 }

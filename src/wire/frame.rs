@@ -17,6 +17,9 @@ pub trait Message: Serialize + DeserializeOwned {
     const MAX: usize;
     /// Whether descriptors may come with messages of this direction. Only the supervisor sends some.
     const DESCRIPTORS: bool = false;
+    /// Nobody waits for these messages: they may be a moment late, so that many share one write and
+    /// one waking of the receiver.
+    const MAY_WAIT: bool = false;
 }
 
 /// Why bytes are not a message. Whoever sent them is ended.

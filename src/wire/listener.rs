@@ -32,4 +32,5 @@ pub enum FromListener {
 
 impl Message for FromListener {
     const MAX: usize = 256;
+    const MAY_WAIT: bool = true;
 }

@@ -1,0 +1,84 @@
+//! gwg itself: the real executables, all of them, with a log file at the level `info`.
+
+use crate::Result;
+use crate::push::{PATH, SECRET};
+use crate::running::{self, Running};
+use crate::scratch::{self, Scratch};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// gwg's own.
+pub const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+const EXECUTABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/gwg");
+
+/// What a gateway is to serve.
+pub struct Site<'a> {
+    /// The remote of the repository that is pushed to.
+    pub url: &'a str,
+    /// Its key, and the host keys to expect.
+    pub key: Option<(PathBuf, PathBuf)>,
+    /// How many repositories are configured; that one is in their middle.
+    pub repos: usize,
+}
+
+/// Where the log is.
+pub fn log(scratch: &Scratch) -> PathBuf {
+    scratch.path().join("gwg.log")
+}
+
+/// The work tree and the trigger of the repository that is pushed to.
+pub fn tree(scratch: &Scratch) -> (PathBuf, PathBuf) {
+    (scratch.path().join("trees/pushed"), scratch.path().join("triggers/gwg"))
+}
+
+/// Starts it, with an empty log.
+pub fn start(scratch: &Scratch, site: &Site<'_>) -> Result<Running> {
+    let port = running::free_port()?;
+    let config = scratch.file("gwg.json", &config(scratch, site, port)?.to_string())?;
+    if let Err(error) = fs::remove_file(log(scratch))
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error.into());
+    }
+    let mut gwg = Command::new(EXECUTABLE);
+    gwg.arg("--config").arg(config).env("HOME", scratch.directory("home")?);
+    gwg.env("STATE_DIRECTORY", scratch.directory("state")?).env("RUNTIME_DIRECTORY", scratch.directory("run")?);
+    Running::start(&mut gwg, port)
+}
+
+fn config(scratch: &Scratch, site: &Site<'_>, port: u16) -> Result<Value> {
+    scratch.updaters("trees")?;
+    scratch.updaters("triggers")?;
+    let repos: Vec<Value> =
+        (0..site.repos).map(|number| if number == site.repos / 2 { pushed(scratch, site) } else { other(scratch, site, number) }).collect();
+    let mut config = json!({
+        "listen": "127.0.0.1", "port": port, "initialise": false, "repos": repos,
+        "logging": {"format": "text", "output": log(scratch), "level": "info"},
+    });
+    if scratch::is_root() {
+        config["user"] = scratch::UPDATER.into();
+        config["worker_user"] = scratch::WORKER.into();
+        config["listener_user"] = scratch::LISTENER.into();
+    }
+    Ok(config)
+}
+
+fn pushed(scratch: &Scratch, site: &Site<'_>) -> Value {
+    let (tree, trigger) = tree(scratch);
+    let mut repo = json!({"url": site.url, "path": PATH, "directory": tree, "trigger": trigger, "label": "main", "secret": SECRET});
+    if let Some((key, known_hosts)) = &site.key {
+        repo["sshPrivKey"] = json!(key);
+        repo["knownHosts"] = json!(known_hosts);
+    }
+    repo
+}
+
+/// One that nobody pushes to.
+fn other(scratch: &Scratch, site: &Site<'_>, number: usize) -> Value {
+    let directory = scratch.path().join(format!("trees/{number}"));
+    let trigger = scratch.path().join(format!("triggers/{number}"));
+    let url = if site.key.is_some() { "git://127.0.0.1:9/other.git" } else { site.url };
+    json!({"url": url, "path": format!("/hooks/{number}"), "directory": directory, "trigger": trigger, "label": "main", "secret": SECRET})
+}
