@@ -9,7 +9,7 @@ use super::state::State;
 use crate::audit::{Cause, UpdateEvent, UpdateResult};
 use crate::brief::Key;
 use crate::brief::worker::{Repo, Schedule};
-use crate::ids::{OrderId, RepoId};
+use crate::ids::{DirectoryId, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
 use crate::wire::job::{Job, JobAnswer};
 use crate::wire::worker::{Culprit, FromWorker, ToWorker};
@@ -42,7 +42,12 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
     worker.new_listener(listener)?;
     say(&worker.supervisor, &FromWorker::Ready)?;
     loop {
-        worker.order_what_is_due()?;
+        let ordered = worker.order_what_is_due()?;
+        if !ordered.is_empty() {
+            // Orders and acknowledgements go out now: what follows waits for the disk.
+            tokio::task::yield_now().await;
+            worker.begin(&ordered);
+        }
         if worker.is_done() {
             worker.supervisor.flushed().await;
             return Ok(());
@@ -216,9 +221,11 @@ impl Worker {
         }
     }
 
-    fn order_what_is_due(&mut self) -> io::Result<()> {
+    /// Orders updates, and says which work trees they are about to write.
+    fn order_what_is_due(&mut self) -> io::Result<Vec<DirectoryId>> {
+        let mut ordered = Vec::new();
         if self.stopping {
-            return Ok(());
+            return Ok(ordered);
         }
         let now = Instant::now();
         while let Some((repo, mark)) = self.due.start(now) {
@@ -226,14 +233,18 @@ impl Worker {
             say(&self.supervisor, &FromWorker::Order(order, repo))?;
             let event = UpdateEvent { repo, cause: mark.cause, delivery: mark.delivery, result: UpdateResult::Started };
             say(&self.supervisor, &FromWorker::Update(event))?;
-            // Written while the updater starts; the key that lets it begin goes out after this.
-            if let Some(repo) = self.repos.get(&repo)
-                && let Err(error) = self.state.begin(repo.directory)
-            {
+            ordered.extend(self.repos.get(&repo).map(|repo| repo.directory));
+        }
+        Ok(ordered)
+    }
+
+    /// Written while the updaters start; the key that lets them begin goes out after this.
+    fn begin(&mut self, trees: &[DirectoryId]) {
+        for tree in trees {
+            if let Err(error) = self.state.begin(*tree) {
                 eprintln!("the state could not be written: {error}");
             }
         }
-        Ok(())
     }
 
     fn is_done(&self) -> bool {
