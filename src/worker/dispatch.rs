@@ -147,10 +147,14 @@ impl Closing<'_> {
                 return event(UpdateResult::Failed { failure, attempt, last, next_ms: millis(wait), ms });
             }
         };
-        if let Some(repo) = self.repos.get(&running.repo)
-            && let Err(error) = self.state.deployed(repo.directory, current.new)
-        {
-            eprintln!("the state could not be written ({error}); after a restart a trigger may be touched twice");
+        let mut old = report.old;
+        if let Some(repo) = self.repos.get(&running.repo) {
+            // An update that did not get to its end has moved HEAD already.
+            let deployed = self.state.tree(repo.directory).deployed;
+            old = if old == Some(current.new) { deployed } else { old };
+            if let Err(error) = self.state.deployed(repo.directory, current.new) {
+                eprintln!("the state could not be written ({error}); after a restart a trigger may be touched twice");
+            }
         }
         let Current { new, forced, triggered, seen } = current;
         let went = if seen { Went::Well } else { Went::NotSeen };
@@ -158,7 +162,7 @@ impl Closing<'_> {
             (Some(retry), Some(announced)) => {
                 event(UpdateResult::AnnouncedNotSeen { announced, new, attempt: retry.attempt, next_ms: millis(retry.wait) })
             }
-            _ => event(UpdateResult::Current { old: report.old, new, forced, triggered, bytes: report.bytes, ms }),
+            _ => event(UpdateResult::Current { old, new, forced, triggered, bytes: report.bytes, ms }),
         }
     }
 }
@@ -214,4 +218,149 @@ async fn listen(mut receiver: Receiver<FromUpdater>) -> (Step, Result<Option<Rep
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Cause;
+    use crate::brief::worker::Schedule;
+    use crate::ids::{CommitId, DirectoryId};
+    use crate::wire::frame;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    const REPO: RepoId = RepoId::new(0);
+    const PUSH: Mark = Mark { cause: Cause::Delivery, announced: None, delivery: None };
+
+    fn commit(byte: u8) -> CommitId {
+        CommitId::from_bytes([byte; 20])
+    }
+
+    fn current(old: Option<CommitId>, new: CommitId) -> FromUpdater {
+        let outcome = Outcome::Current { new, forced: false, triggered: true, announced_seen: true };
+        FromUpdater::Report(Report { old, outcome, bytes: 0 })
+    }
+
+    /// A worker with one repository; the test plays its updaters.
+    struct House {
+        dispatch: Dispatch,
+        reports: mpsc::UnboundedReceiver<Told>,
+        due: Due,
+        state: State,
+        repos: BTreeMap<RepoId, Repo>,
+        now: Instant,
+        _folder: tempfile::TempDir,
+    }
+
+    impl House {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let file = std::fs::File::options().read(true).write(true).create_new(true).open(folder.path().join("state")).unwrap();
+            let repo = Repo { id: REPO, directory: DirectoryId::from_digest([1; 32]), key: None, reconcile: false };
+            let schedule = Schedule { threads: 1, retry_count: 3, retry_delay_ms: 1000, reconcile_s: 0 };
+            let (told, reports) = mpsc::unbounded_channel();
+            let dispatch = Dispatch::new(told);
+            let repos = BTreeMap::from([(REPO, repo)]);
+            Self {
+                dispatch,
+                reports,
+                due: Due::new(schedule, [REPO]),
+                state: State::open(file).unwrap(),
+                repos,
+                now: Instant::now(),
+                _folder: folder,
+            }
+        }
+
+        /// One update, whose updater says these bytes and ends so.
+        async fn update(&mut self, said: &[u8], how: Ended) -> Option<UpdateEvent> {
+            // Far enough from the update before for no burst and no retry to be in the way.
+            self.now += Duration::from_secs(3600);
+            let now = self.now;
+            self.due.mark(REPO, PUSH, now);
+            let (repo, mark) = self.due.start(now).unwrap();
+            let order = self.dispatch.order(repo, mark, now);
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            self.dispatch.link(order, ours.into(), &self.repos, &[], &self.state).unwrap();
+            theirs.write_all(said).unwrap();
+            drop(theirs);
+            self.dispatch.ended(order, how);
+            assert!(self.close(order).is_none(), "closed before the updater's link has ended");
+            let told = self.reports.recv().await.unwrap();
+            self.dispatch.told(told);
+            self.close(order)
+        }
+
+        fn close(&mut self, order: OrderId) -> Option<UpdateEvent> {
+            let now = self.now;
+            let closing = Closing { due: &mut self.due, state: &mut self.state, repos: &self.repos, now, chance: 0 };
+            self.dispatch.close(order, closing)
+        }
+    }
+
+    fn bytes(said: &[FromUpdater]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        said.iter().for_each(|message| frame::encode(message, &mut bytes).unwrap());
+        bytes
+    }
+
+    fn run(said: &[u8], how: Ended) -> UpdateResult {
+        in_runtime(async { House::new().update(said, how).await.unwrap().result })
+    }
+
+    fn in_runtime<T>(test: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+    }
+
+    fn failure(result: UpdateResult) -> (Step, Reason) {
+        match result {
+            UpdateResult::Failed { failure, .. } => (failure.step, failure.reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_end_without_a_report_is_a_failure_at_the_last_step() {
+        let steps = bytes(&[FromUpdater::Step(Step::Open), FromUpdater::Step(Step::Fetch)]);
+        assert_eq!(failure(run(&steps, Ended::Deadline)), (Step::Fetch, Reason::Deadline));
+        assert_eq!(failure(run(&steps, Ended::Killed)), (Step::Fetch, Reason::Crashed));
+        assert_eq!(failure(run(&[], Ended::Exited)), (Step::Start, Reason::Crashed));
+    }
+
+    #[test]
+    fn a_good_report_of_a_process_that_was_killed_does_not_count() {
+        let report = bytes(&[current(None, commit(1))]);
+        assert!(matches!(run(&report, Ended::Exited), UpdateResult::Current { .. }));
+        assert_eq!(failure(run(&report, Ended::Killed)).1, Reason::Crashed);
+    }
+
+    #[test]
+    fn whatever_no_honest_updater_says_is_an_offence() {
+        let backwards = bytes(&[FromUpdater::Step(Step::Reset), FromUpdater::Step(Step::Open)]);
+        let twice = bytes(&[current(None, commit(1)), current(None, commit(2))]);
+        let late = bytes(&[current(None, commit(1)), FromUpdater::Step(Step::Trigger)]);
+        let cut = &twice[..twice.len() - 1];
+        for said in [&backwards[..], &twice, &late, cut, &[255; 64]] {
+            in_runtime(async {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let (_sender, receiver) = link::open::<Order, FromUpdater>(ours.into()).unwrap();
+                theirs.write_all(said).unwrap();
+                drop(theirs);
+                assert_eq!(listen(receiver).await.1, Err(Offence), "{said:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn an_update_that_did_not_get_to_its_end_is_not_what_was_deployed() {
+        in_runtime(async {
+            let mut house = House::new();
+            house.update(&bytes(&[current(None, commit(1))]), Ended::Exited).await.unwrap();
+            house.update(&bytes(&[FromUpdater::Step(Step::Reset)]), Ended::Killed).await.unwrap();
+            // HEAD was moved by the one that was killed.
+            let event = house.update(&bytes(&[current(Some(commit(2)), commit(2))]), Ended::Exited).await.unwrap();
+            assert!(matches!(event.result, UpdateResult::Current { old, .. } if old == Some(commit(1))), "{event:?}");
+        });
+    }
 }
