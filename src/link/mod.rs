@@ -308,7 +308,7 @@ mod tests {
             let (a, _b) = pair();
             let (sender, _keep) = open::<FromWorker, ToWorker>(a).unwrap();
             let mut sent = 0_u64;
-            while sender.send(&FromWorker::Ready).is_ok() {
+            while sender.send(&FromWorker::Ready { landlock: 0 }).is_ok() {
                 sent += 1;
                 assert!(sent < (QUEUE as u64), "the buffer has no bound");
             }

@@ -48,7 +48,7 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     let (listen, accounts, threads) = (config.listen, config.accounts.clone(), config.schedule.threads);
     let mut next_id = 0;
     let sealed = briefs::Sealed::new(config::split(config, &mut next_id))?;
-    let roster = roster::Roster::new(executables, accounts);
+    let roster = roster::Roster::new(executables, accounts, crate::confine::Confinement::Require);
     // One thread: children are forked from the main thread only, since the parent-death signal
     // follows the thread that forks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
