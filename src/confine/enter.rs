@@ -194,7 +194,7 @@ fn is_with_supervisor(told: &Told) -> Result<bool, ConfineError> {
     }
 }
 
-fn end_at_panic() {
+pub(super) fn end_at_panic() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);

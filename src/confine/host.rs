@@ -21,7 +21,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Looks. Forks twice: call it before there is a second thread.
+    /// Looks, and tries in processes of their own what can't be asked.
     pub fn look() -> Self {
         let modules = fs::read_to_string("/sys/kernel/security/lsm").ok();
         Self { landlock: reach::abi(), seccomp: can_filter(), namespaces: namespaces::offered(), modules }

@@ -20,10 +20,14 @@ pub mod enter;
 mod filter;
 #[cfg(feature = "supervisor")]
 pub mod host;
+#[cfg(feature = "supervisor")]
+pub mod keep;
 mod namespaces;
 pub mod reach;
 #[cfg(feature = "supervisor")]
 pub mod spawn;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 /// Whose confinement.
