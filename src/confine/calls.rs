@@ -74,7 +74,7 @@ const ALL: &[Rule] = &[
     always(libc::SYS_clock_gettime),
     always(libc::SYS_clock_nanosleep),
     always(libc::SYS_restart_syscall),
-    // No F_DUPFD: a copy of a descriptor would have a number that no other rule knows.
+    // No F_DUPFD: a copy of the listening socket would have a number that no other rule knows.
     when(
         libc::SYS_fcntl,
         &[&[Is(1, int(libc::F_GETFD))], &[Is(1, int(libc::F_SETFD))], &[Is(1, int(libc::F_GETFL))], &[Is(1, int(libc::F_SETFL))]],
@@ -116,7 +116,16 @@ const WORKER: &[Rule] = &[
     always(libc::SYS_ftruncate),
     always(libc::SYS_fallocate),
     always(libc::SYS_flock),
-    when(libc::SYS_fcntl, &[&[Is(1, int(libc::F_OFD_GETLK))], &[Is(1, int(libc::F_OFD_SETLK))], &[Is(1, int(libc::F_OFD_SETLKW))]]),
+    // redb locks its file, and may be given a copy of it: no rule of the worker's knows a number.
+    when(
+        libc::SYS_fcntl,
+        &[
+            &[Is(1, int(libc::F_OFD_GETLK))],
+            &[Is(1, int(libc::F_OFD_SETLK))],
+            &[Is(1, int(libc::F_OFD_SETLKW))],
+            &[Is(1, int(libc::F_DUPFD_CLOEXEC))],
+        ],
+    ),
     always(libc::SYS_lseek),
     always(libc::SYS_fstat),
     always(libc::SYS_newfstatat),

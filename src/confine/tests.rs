@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::calls::{self, Condition, Rule};
-use super::{Role, enter, filter};
+use super::{Role, enter, filter, reach};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -222,4 +222,34 @@ fn panics_when_told_so() {
     enter::end_at_panic();
     filter::load(role).unwrap();
     panic!("as it was told");
+}
+
+/// Landlock and the filter together: the resolver's files can be read, and what it tries in vain ends
+/// nobody. Names that only DNS knows are for a machine with a network.
+#[test]
+fn names_are_resolved_within_an_updater_s_reach() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "confine::tests::resolves_when_told_so", "--ignored", "--nocapture", "--test-threads=1"]);
+    let output = command.env_clear().env("GWG_TEST_RESOLVE", "localhost").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("127.0.0.1:443"), "{:?}: {text}", output.status);
+}
+
+#[test]
+#[ignore = "a part of the test above, in a process of its own"]
+fn resolves_when_told_so() {
+    use std::net::ToSocketAddrs;
+    use std::os::fd::AsFd;
+    let Ok(name) = std::env::var("GWG_TEST_RESOLVE") else { return };
+    let tree = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let root = std::fs::File::open(tree.path()).unwrap();
+    reach::close_but(&reach::Reach { tree: root.as_fd(), trigger: None, port: 443 }).unwrap();
+    filter::load(Role::Updater).unwrap();
+    std::fs::write(tree.path().join("file"), "in reach").unwrap();
+    assert_eq!(std::fs::write(outside.path().join("file"), "").unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+    let found: Vec<_> = (name.as_str(), 443).to_socket_addrs().unwrap().collect();
+    println!("{found:?}");
+    // The directories are left to the system: this process may not remove what is out of its reach.
+    std::mem::forget((tree, outside));
 }
