@@ -5,8 +5,8 @@
 use gwg::audit::{Failure, Reason, Step};
 use gwg::brief::updater::Brief;
 use gwg::brief::{Label, LabelKind};
-use gwg::confine::descriptors;
 use gwg::confine::spawn::{Account, Given, Limits, command};
+use gwg::confine::{Confinement, descriptors};
 use gwg::ids::{CommitId, RepoId};
 use gwg::wire::frame;
 use gwg::wire::order::{FromUpdater, Order, Outcome, Report};
@@ -91,6 +91,8 @@ impl World {
             account,
             limits: Limits { descriptors: 256, file_size: None },
             umask: 0o022,
+            offline: false,
+            confinement: Confinement::Require,
         };
         let child = command(given).unwrap().spawn().unwrap();
         frame::write(&mut supervisor, &self.brief).unwrap();

@@ -1,7 +1,7 @@
 //! `gwg check`: what would run, for people. Pure: a checked configuration in, text out.
 
 use crate::brief::listener::Proof;
-use crate::config::{Account, Config, Environment, LogFormat, LogOutput, Repo};
+use crate::config::{Account, Config, Confinement, Environment, LogFormat, LogOutput, Repo};
 
 use std::fmt::Write;
 
@@ -32,6 +32,10 @@ fn head(config: &Config, env: &Environment, text: &mut String) {
             }
         }
         None => line(text, format_args!("  all run as  uid {}", env.uid)),
+    }
+    match config.confinement {
+        Confinement::Require => line(text, format_args!("  confinement required in full")),
+        Confinement::BestEffort => line(text, format_args!("  confinement as far as this machine offers it")),
     }
     let format = match config.logging.format {
         LogFormat::Text => "text",

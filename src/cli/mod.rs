@@ -30,7 +30,11 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Checks the configuration and prints what would run; exit status 78 where it is wrong.
-    Check,
+    Check {
+        /// Instead, says which layers of confinement this machine offers. Reads no configuration.
+        #[arg(long)]
+        host: bool,
+    },
     /// Shows the main job on this machine, with nothing but its own git.
     ///
     /// Sets up a remote on loopback, starts the real processes on it, pushes, delivers, forges and
@@ -43,6 +47,7 @@ Examples:
   gwg                              run with /etc/gwg/config.yaml
   gwg --config ./site.toml         run with another configuration
   gwg check --config ./site.toml   say what that would do, or what is wrong with it
+  gwg check --host                 say how far this machine can confine gwg's processes
   GWG_PORT=8080 gwg                variables override global keys";
 
 /// Reads the flags and does what they say.
@@ -61,7 +66,8 @@ pub fn main() -> ExitCode {
             Err(error) => refuse(&error),
         },
         Some(Command::Demo) => demo::main(),
-        Some(Command::Check) => {
+        Some(Command::Check { host: true }) => print(&supervisor::host()),
+        Some(Command::Check { host: false }) => {
             env.dry = true;
             match config::load(flags.config.as_deref(), &env) {
                 Ok(config) => print(&check::report(&config, &env)),
@@ -100,7 +106,7 @@ mod tests {
         for words in [["gwg", "check", "--config", "x.yaml"], ["gwg", "--config", "x.yaml", "check"]] {
             let flags = Flags::try_parse_from(words).unwrap();
             assert_eq!(flags.config, Some("x.yaml".into()));
-            assert!(matches!(flags.command, Some(Command::Check)));
+            assert!(matches!(flags.command, Some(Command::Check { host: false })));
         }
         assert!(Flags::try_parse_from(["gwg"]).unwrap().command.is_none());
         assert!(Flags::try_parse_from(["gwg", "chekc"]).is_err());

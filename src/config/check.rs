@@ -7,7 +7,7 @@ use super::files::Files;
 use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
-use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, directories, locate};
+use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, confinement, directories, locate};
 use crate::brief::worker::Schedule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -40,6 +40,7 @@ fn located(source: &Source, mut problems: Vec<Problem>) -> ConfigError {
 fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) -> Option<Config> {
     let named = accounts::Named { updater: raw.user, worker: raw.worker_user, listener: raw.listener_user };
     let accounts = accounts::check(named, source.owner, env, notes);
+    let confinement = confinement::check(raw.confinement, source.owner, env, notes);
     let listen = notes.take(KeyPath::global("listen"), listen(raw.listen.as_deref().unwrap_or_default()));
     let port = number(raw.port, 5555, 1..=65_535, "port", notes);
     let retry_count = number(raw.retry_count, 10, 1..=1_000_000, "retry_count", notes);
@@ -65,6 +66,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
         warnings: Vec::new(),
         listen: SocketAddr::new(listen?, port?),
         accounts,
+        confinement: confinement?,
         logging: logging?,
         schedule: Schedule {
             threads: threads?,

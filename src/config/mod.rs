@@ -8,12 +8,14 @@
 //! | `overrides` | the `GWG_…` variables |
 //! | `check`, `repo`, `repo/credentials` | meaning: the global keys; a repository; what it trusts and is trusted by |
 //! | `accounts`, `owner`, `files` | users; who can write the configuration; reading with that user's rights |
+//! | `confinement` | what to do where the kernel can't confine in full |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
 //! | `split` | one configuration, three kinds of brief |
 //! | `error`, `nearest` | what is wrong; what was probably meant |
 
 mod accounts;
 mod check;
+mod confinement;
 mod directories;
 mod environment;
 mod error;
@@ -67,6 +69,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Who the children become; none without root.
     pub accounts: Option<Accounts>,
+    /// What the children do where the kernel does not have a layer.
+    pub confinement: Confinement,
     /// How the log is written.
     pub logging: Logging,
     /// How updates are scheduled.
@@ -129,6 +133,15 @@ pub struct Account {
     pub uid: u32,
     /// Its primary group; for a number that no user has, the same number.
     pub gid: u32,
+}
+
+/// `confinement`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confinement {
+    /// Refuse to start.
+    Require,
+    /// Run with the layers that there are.
+    BestEffort,
 }
 
 /// How the log is written.

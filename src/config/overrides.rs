@@ -8,7 +8,7 @@ use super::raw::{Raw, RawLogging, SPAN_FORMS, Span, UserName};
 type Set = fn(&mut Raw, &str) -> Result<(), Fault>;
 
 /// Every variable, the key that it overrides, and how.
-const VARIABLES: [(&str, &[&str], Set); 14] = [
+const VARIABLES: [(&str, &[&str], Set); 15] = [
     ("GWG_LISTEN", &["listen"], |raw, text| set(&mut raw.listen, Ok(text.to_owned()))),
     ("GWG_PORT", &["port"], |raw, text| set(&mut raw.port, number(text))),
     ("GWG_RETRY_COUNT", &["retry_count"], |raw, text| set(&mut raw.retry_count, number(text))),
@@ -19,6 +19,7 @@ const VARIABLES: [(&str, &[&str], Set); 14] = [
     ("GWG_USER", &["user"], |raw, text| set(&mut raw.user, Ok(UserName(text.to_owned())))),
     ("GWG_WORKER_USER", &["worker_user"], |raw, text| set(&mut raw.worker_user, Ok(UserName(text.to_owned())))),
     ("GWG_LISTENER_USER", &["listener_user"], |raw, text| set(&mut raw.listener_user, Ok(UserName(text.to_owned())))),
+    ("GWG_CONFINEMENT", &["confinement"], |raw, text| set(&mut raw.confinement, Ok(text.to_owned()))),
     ("GWG_LOGGING_FORMAT", &["logging", "format"], |raw, text| set(&mut logging(raw).format, Ok(text.to_owned()))),
     ("GWG_LOGGING_OUTPUT", &["logging", "output"], |raw, text| set(&mut logging(raw).output, Ok(text.to_owned()))),
     ("GWG_LOGGING_LEVEL", &["logging", "level"], |raw, text| set(&mut logging(raw).level, Ok(text.to_owned()))),

@@ -20,6 +20,7 @@ pub struct Raw {
     pub user: Option<UserName>,
     pub worker_user: Option<UserName>,
     pub listener_user: Option<UserName>,
+    pub confinement: Option<String>,
     pub logging: Option<RawLogging>,
     pub repos: Option<Vec<RawRepo>>,
 }

@@ -3,16 +3,18 @@
 //!
 //! Runs in listener, worker and updater. Believes the kernel only: the child is told no uid that it
 //! could be told wrongly; the socket's peer credentials say who made it.
+//!
+//! Two steps: [`enter`] drops what exec could not; then the child opens what it will ever need, and
+//! closes its [`Doors`].
 
-use super::descriptors;
+use super::reach::{self, Reach, ReachError};
+use super::{Confinement, Role, descriptors, filter, namespaces, verify};
 use caps::CapSet;
-use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::unistd::{Uid, getgroups, getppid, getresgid, getresuid};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use nix::unistd::{Uid, getppid};
+use std::os::fd::OwnedFd;
 
 /// Why a process refuses to be what it is.
 #[derive(Debug, thiserror::Error)]
@@ -39,90 +41,163 @@ pub enum ConfineError {
         /// The kernel's answer.
         error: String,
     },
+    /// A layer that the configuration requires can't be had.
+    #[error("{layer}: {error}; `gwg check --host` says what this machine offers, and `confinement: best-effort` goes without")]
+    Missing {
+        /// The layer.
+        layer: &'static str,
+        /// Why not.
+        error: String,
+    },
     /// The kernel says that a layer does not hold.
     #[error("confinement does not hold: {0}")]
     NotConfined(String),
 }
 
-fn call<T, E: std::fmt::Display>(what: &'static str, result: Result<T, E>) -> Result<T, ConfineError> {
+pub(super) fn call<T, E: std::fmt::Display>(what: &'static str, result: Result<T, E>) -> Result<T, ConfineError> {
     result.map_err(|error| ConfineError::Call { what, error: error.to_string() })
 }
 
-/// Drops what exec could not, checks everything, and gives the link to the supervisor.
+/// A process that has dropped its privileges and may still open things.
+pub struct Entered {
+    /// The link to the supervisor.
+    pub supervisor: OwnedFd,
+    /// What is left to do.
+    pub doors: Doors,
+}
+
+/// What stays open until the process has all that it will ever open. Close them before the first
+/// byte from outside.
+#[must_use = "without this neither files nor system calls are restricted"]
+pub struct Doors {
+    role: Role,
+    confinement: Confinement,
+}
+
+/// The layers that not every kernel has, as this process found them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// The version of Landlock that holds; 0 for none.
+    pub landlock: u8,
+}
+
+/// Drops what exec could not, and checks everything.
 ///
 /// # Errors
 /// Any layer that can't be set or does not hold. The caller must end.
-pub fn enter() -> Result<OwnedFd, ConfineError> {
-    same_build()?;
+pub fn enter(role: Role) -> Result<Entered, ConfineError> {
+    let told = told()?;
     let supervisor = descriptors::take(descriptors::SUPERVISOR).map_err(|_| ConfineError::NotStartedByGwg(descriptors::SUPERVISOR))?;
     // SO_PEERCRED of a socketpair names the process that made it.
     let maker = getsockopt(&supervisor, PeerCredentials).map_err(|_| ConfineError::NotStartedByGwg(descriptors::SUPERVISOR))?;
+    let rootless = Uid::from_raw(maker.uid()) == nix::unistd::getuid();
 
+    // A debug build unwinds; what is tested must be what is shipped, where a panic ends the process.
+    end_at_panic();
+    // First, since it wants a process that may still be dumped, and gives capabilities that the next
+    // lines take away.
+    if role.is_offline() && is_with_supervisor(&told)? {
+        told.confinement.had("namespaces", namespaces::leave_as_user())?;
+        // The rest of this function does not need them; where the line above failed there are none.
+        let _none_to_drop = caps::clear(None, CapSet::Bounding);
+    }
     // The kernel clears the parent-death signal when the uid changes, so it is set here, after that;
     // a parent that died before this line is seen by its pid.
     call("parent-death signal", prctl::set_pdeathsig(Signal::SIGKILL))?;
     if getppid().as_raw() != maker.pid() {
         return Err(ConfineError::Orphan);
     }
+    // Nothing that this process could ever start gains anything by it. Landlock and seccomp ask for it.
     call("no-new-privs", prctl::set_no_new_privs())?;
+    // Empty already where the uid changed; not so in a user namespace of its own.
+    call("effective capabilities", caps::clear(None, CapSet::Effective))?;
+    call("permitted capabilities", caps::clear(None, CapSet::Permitted))?;
     call("inheritable capabilities", caps::clear(None, CapSet::Inheritable))?;
     call("ambient capabilities", caps::clear(None, CapSet::Ambient))?;
     // No core dump, no ptrace, no /proc/PID/mem for another process of this user.
     call("non-dumpable", prctl::set_dumpable(false))?;
 
-    let rootless = Uid::from_raw(maker.uid()) == nix::unistd::getuid();
-    verify(rootless)?;
-    Ok(supervisor)
+    verify::dropped(rootless)?;
+    if role.is_offline() && is_with_supervisor(&told)? {
+        told.confinement.had::<(), _>("namespaces", Err("still in the supervisor's network namespace"))?;
+    }
+    Ok(Entered { supervisor, doors: Doors { role, confinement: told.confinement } })
 }
 
-fn same_build() -> Result<(), ConfineError> {
-    let child = env!("CARGO_PKG_VERSION");
-    match std::env::args().nth(1) {
-        Some(supervisor) if supervisor == child => Ok(()),
-        Some(supervisor) => Err(ConfineError::OtherBuild { child, supervisor }),
-        None => Err(ConfineError::NotStartedByGwg(descriptors::SUPERVISOR)),
+impl Doors {
+    /// Closes every door: no file, no port, and only the system calls that the role makes when it
+    /// has all that it needs.
+    ///
+    /// # Errors
+    /// A layer that the configuration requires and the kernel does not have, or that does not hold.
+    pub fn close(self) -> Result<Level, ConfineError> {
+        self.close_with(reach::close_all())
+    }
+
+    /// Closes every door but these.
+    ///
+    /// # Errors
+    /// As [`Doors::close`].
+    pub fn close_but(self, reach: &Reach<'_>) -> Result<Level, ConfineError> {
+        self.close_with(reach::close_but(reach))
+    }
+
+    fn close_with(self, reach: Result<(), ReachError>) -> Result<Level, ConfineError> {
+        let Self { role, confinement } = self;
+        // Landlock first: the filter allows none of its calls.
+        let landlock = match confinement.had("Landlock", reach)? {
+            Some(()) => u8::try_from(reach::abi()).unwrap_or(u8::MAX),
+            None => 0,
+        };
+        if confinement.had("seccomp", filter::load(role))?.is_some() {
+            verify::filtered()?;
+        }
+        Ok(Level { landlock })
     }
 }
 
-/// Asks the kernel. `rootless`: the supervisor runs as the same user, so that uid, groups and
-/// bounding set are those of whoever invoked it.
-fn verify(rootless: bool) -> Result<(), ConfineError> {
-    let require = |holds: bool, what: &str| {
-        if holds { Ok(()) } else { Err(ConfineError::NotConfined(what.to_owned())) }
-    };
-    let uid = call("getresuid", getresuid())?;
-    let gid = call("getresgid", getresgid())?;
-    require(uid.real == uid.effective && uid.real == uid.saved, "real, effective and saved uid differ")?;
-    require(gid.real == gid.effective && gid.real == gid.saved, "real, effective and saved gid differ")?;
-    require(!uid.real.is_root(), "runs as root")?;
-    if !rootless {
-        require(gid.real.as_raw() != 0, "runs in group root")?;
-        require(call("getgroups", getgroups())?.is_empty(), "has supplementary groups")?;
-    }
-    let mut sets = vec![CapSet::Effective, CapSet::Permitted, CapSet::Inheritable, CapSet::Ambient];
-    if !rootless {
-        sets.push(CapSet::Bounding);
-    }
-    for set in sets {
-        require(call("capabilities", caps::read(None, set))?.is_empty(), &format!("{set:?} capabilities are not empty"))?;
-    }
-    require(call("no-new-privs", prctl::get_no_new_privs())?, "no-new-privs is off")?;
-    require(!call("dumpable", prctl::get_dumpable())?, "the process is dumpable")?;
-    require(call("parent-death signal", prctl::get_pdeathsig())? == Some(Signal::SIGKILL), "the parent-death signal is not set")?;
-    let core = call("core limit", getrlimit(Resource::RLIMIT_CORE))?;
-    require(core == (0, 0), "core dumps are allowed")?;
-    only_own_descriptors()
-}
-
-/// No descriptor above the fixed numbers came through exec.
-fn only_own_descriptors() -> Result<(), ConfineError> {
-    for number in descriptors::FIRST_FREE..64 {
-        // SAFETY: used for one fcntl only, which answers EBADF where nothing is open.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-        match nix::fcntl::fcntl(descriptor, nix::fcntl::FcntlArg::F_GETFD) {
-            Err(Errno::EBADF) => {}
-            _ => return Err(ConfineError::NotConfined(format!("descriptor {number} is open"))),
+impl Confinement {
+    /// What to do about a layer that can't be had.
+    fn had<T, E: std::fmt::Display>(self, layer: &'static str, result: Result<T, E>) -> Result<Option<T>, ConfineError> {
+        match (result, self) {
+            (Ok(done), _) => Ok(Some(done)),
+            (Err(error), Self::Require) => Err(ConfineError::Missing { layer, error: error.to_string() }),
+            (Err(_), Self::BestEffort) => Ok(None),
         }
     }
-    Ok(())
+}
+
+/// What the supervisor says in the arguments, which everybody may read: see [`super::spawn`].
+struct Told {
+    confinement: Confinement,
+    network: String,
+}
+
+fn told() -> Result<Told, ConfineError> {
+    let by_hand = || ConfineError::NotStartedByGwg(descriptors::SUPERVISOR);
+    let child = env!("CARGO_PKG_VERSION");
+    let mut arguments = std::env::args().skip(1);
+    let supervisor = arguments.next().ok_or_else(by_hand)?;
+    if supervisor != child {
+        return Err(ConfineError::OtherBuild { child, supervisor });
+    }
+    let confinement = arguments.next().and_then(|word| Confinement::of_word(&word)).ok_or_else(by_hand)?;
+    Ok(Told { confinement, network: arguments.next().ok_or_else(by_hand)? })
+}
+
+/// Whether this process still sees the supervisor's network.
+fn is_with_supervisor(told: &Told) -> Result<bool, ConfineError> {
+    match told.confinement.had("namespaces", namespaces::network())? {
+        Some(own) => Ok(own == told.network),
+        // Without /proc nobody knows: then it is tried.
+        None => Ok(true),
+    }
+}
+
+pub(super) fn end_at_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }

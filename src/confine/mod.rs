@@ -3,10 +3,74 @@
 //!
 //! Two functions tell the whole story, each from top to bottom: [`spawn::command`] is what the
 //! supervisor does to a child between fork and exec, [`enter::enter`] is what the child does to
-//! itself before its first thread and its first byte from outside.
+//! itself before its first thread and its first byte from outside; [`enter::Doors`] are closed when it has
+//! all that it will ever open.
+//!
+//! | layer | listener | worker | updater | set in |
+//! |---|---|---|---|---|
+//! | user, groups, capabilities, limits | own | own | the trees' | `spawn` |
+//! | network, IPC and UTS namespaces | own | own | – | `namespaces` |
+//! | Landlock | nothing | nothing | its tree, its trigger, its port | `reach` |
+//! | seccomp | no file, no socket | no file, no socket | no exec, no fork | `calls`, `filter` |
 #![allow(unsafe_code)]
 
+mod calls;
 pub mod descriptors;
 pub mod enter;
+mod filter;
+#[cfg(feature = "supervisor")]
+pub mod host;
+#[cfg(feature = "supervisor")]
+pub mod keep;
+mod namespaces;
+pub mod reach;
 #[cfg(feature = "supervisor")]
 pub mod spawn;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+/// Whose confinement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Hears HTTP.
+    Listener,
+    /// Holds the keys and the marks.
+    Worker,
+    /// Runs one update.
+    Updater,
+}
+
+impl Role {
+    /// Whether it is cut off from every network. An updater talks to its remote.
+    pub const fn is_offline(self) -> bool {
+        match self {
+            Self::Listener | Self::Worker => true,
+            Self::Updater => false,
+        }
+    }
+}
+
+/// What a child does where the kernel does not have a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confinement {
+    /// It ends.
+    Require,
+    /// It runs with the layers that there are.
+    BestEffort,
+}
+
+impl Confinement {
+    /// As the configuration and the children's arguments have it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Require => "require",
+            Self::BestEffort => "best-effort",
+        }
+    }
+
+    /// Reads [`word`](Self::word).
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Require, Self::BestEffort].into_iter().find(|one| one.word() == word)
+    }
+}

@@ -4,6 +4,7 @@
 //! No-new-privs is not set here: AppArmor would then refuse the change of profile at exec (EPERM).
 
 use super::descriptors::{FIRST_FREE, SUPERVISOR};
+use super::{Confinement, namespaces};
 use nix::errno::Errno;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -45,6 +46,10 @@ pub struct Given<'a> {
     pub limits: Limits,
     /// File mode mask.
     pub umask: u32,
+    /// Whether it gets namespaces of its own: see `namespaces`.
+    pub offline: bool,
+    /// What it does where the kernel does not have a layer.
+    pub confinement: Confinement,
 }
 
 /// A command that starts the child so. Start it from the main thread: the parent-death signal
@@ -55,9 +60,13 @@ pub struct Given<'a> {
 pub fn command(given: Given<'_>) -> io::Result<Command> {
     let program = given.program.try_clone()?;
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-    command.arg0(given.name).arg(env!("CARGO_PKG_VERSION")).env_clear().current_dir("/");
+    // Everybody may read arguments. The last says which network is not the child's: without /proc
+    // neither knows, and that is for the child to judge.
+    let network = namespaces::network().unwrap_or_default();
+    command.arg0(given.name).args([env!("CARGO_PKG_VERSION"), given.confinement.word(), network.as_str()]);
+    command.env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(given.log.try_clone()?).stderr(given.log);
-    let Given { descriptors, account, limits, umask, .. } = given;
+    let Given { descriptors, account, limits, umask, offline, .. } = given;
     let before_exec = move || {
         // The program's descriptor is close-on-exec; it must outlive the fork.
         let _open_until_exec = &program;
@@ -73,6 +82,10 @@ pub fn command(given: Given<'_>) -> io::Result<Command> {
                 limit(libc::RLIMIT_FSIZE, bytes)?;
             }
             if let Some(Account { uid, gid }) = account {
+                if offline {
+                    // Where this fails the child finds itself in the supervisor's namespaces, and decides.
+                    let _the_child_looks = namespaces::leave();
+                }
                 empty_bounding_set()?;
                 ok(libc::setgroups(0, std::ptr::null()))?;
                 ok(libc::setresgid(gid, gid, gid))?;

@@ -325,7 +325,7 @@ mod tests {
             let (sender, _keep) = open::<FromWorker, ToWorker>(a).unwrap();
             let (_keep, mut receiver) = open::<ToWorker, FromWorker>(b).unwrap();
             let (theirs, _ours) = pair();
-            sender.send_with(&FromWorker::Ready, theirs).unwrap();
+            sender.send_with(&FromWorker::Ready { landlock: 0 }, theirs).unwrap();
             assert!(matches!(receiver.recv().await, Err(LinkError::Wire(WireError::Malformed))));
         });
     }
@@ -336,7 +336,7 @@ mod tests {
             let (a, _b) = pair();
             let (sender, _keep) = open::<FromWorker, ToWorker>(a).unwrap();
             let mut sent = 0_u64;
-            while sender.send(&FromWorker::Ready).is_ok() {
+            while sender.send(&FromWorker::Ready { landlock: 0 }).is_ok() {
                 sent += 1;
                 assert!(sent < (QUEUE as u64), "the buffer has no bound");
             }

@@ -65,6 +65,8 @@ pub struct Given {
     pub limits: Limits,
     /// The configured paths.
     pub routes: Routes,
+    /// The version of Landlock that holds.
+    pub landlock: u8,
     /// The link to the supervisor.
     pub supervisor: (Sender<FromListener>, Receiver<ToListener>),
     /// The link to the worker.
@@ -145,7 +147,7 @@ pub async fn serve(given: Given) -> Result<(), ServeError> {
         emptied: Notify::new(),
         filled: Notify::new(),
     });
-    to_supervisor.send(&FromListener::Ready)?;
+    to_supervisor.send(&FromListener::Ready { landlock: given.landlock })?;
     let mut accepting = Some(spawn_local(accept(Rc::clone(&server), given.socket)));
     spawn_local(sweep(Rc::clone(&server)));
 

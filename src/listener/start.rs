@@ -6,8 +6,8 @@
 use super::route::{RouteError, Routes};
 use super::serve::{self, Given, ServeError};
 use crate::brief::listener::{Head, Limits, Repo};
-use crate::confine::descriptors;
-use crate::confine::enter::{self, ConfineError};
+use crate::confine::enter::{self, ConfineError, Entered};
+use crate::confine::{Role, descriptors};
 use crate::link;
 use crate::wire::frame;
 use std::fs::File;
@@ -49,21 +49,22 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`]; the supervisor starts another listener.
 pub fn run() -> Result<(), StartError> {
-    let supervisor = enter::enter()?;
+    let Entered { supervisor, doors } = enter::enter(Role::Listener)?;
+    // One thread: connections share tables without locks, and there is nothing here to wait for but
+    // sockets. Made first: its descriptors are the last that are opened.
+    let runtime =
+        Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default()).map_err(io_at("the runtime"))?;
+    let level = doors.close()?;
     let (limits, routes) = read_brief(&take(descriptors::BRIEF)?.into())?;
     let peer = take(descriptors::PEER)?;
     let socket = std::net::TcpListener::from(take(descriptors::OWN)?);
-
-    // One thread: connections share tables without locks, and there is nothing here to wait for but
-    // sockets.
-    let runtime =
-        Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default()).map_err(io_at("the runtime"))?;
     runtime.block_on(async {
         socket.set_nonblocking(true).map_err(io_at("the listening socket"))?;
         let given = Given {
             socket: tokio::net::TcpListener::from_std(socket).map_err(io_at("the listening socket"))?,
             limits,
             routes,
+            landlock: level.landlock,
             supervisor: link::open(supervisor).map_err(io_at("the link to the supervisor"))?,
             worker: link::open(peer).map_err(io_at("the link to the worker"))?,
         };

@@ -4,6 +4,7 @@
 use super::process::Exit;
 use super::roster::Role;
 use crate::audit::{DeliveryEvent, DeliveryResult, UpdateEvent, UpdateResult};
+use crate::confine::host::Level;
 use crate::confine::spawn::Account;
 use crate::ids::{CommitId, RepoId, ShortId};
 use std::collections::BTreeMap;
@@ -110,6 +111,13 @@ pub fn socket_shut_down(listen: SocketAddr) {
 pub fn process_started(role: Role, pid: u32, account: Option<Account>) {
     let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);
     info!(role = %role.name(), pid, uid, "process started");
+}
+
+/// A child serves, and so has confined itself; what the kernel says of it. `landlock` is its own word,
+/// given before it heard anything from outside: the kernel does not tell.
+pub fn process_confined(role: Role, pid: u32, landlock: u8) {
+    let Level { uid, gid, capabilities, no_new_privs, seccomp, network } = Level::of(pid);
+    info!(role = %role.name(), pid, %uid, %gid, %capabilities, %no_new_privs, %seccomp, landlock, %network, "process confined");
 }
 
 /// A child ended. `wait`: until it is started again.

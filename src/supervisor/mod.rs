@@ -6,6 +6,7 @@
 //! their standard output it escapes and bounds.
 
 mod briefs;
+mod confinement;
 mod executables;
 mod journal;
 mod log;
@@ -18,10 +19,15 @@ mod run;
 mod updates;
 
 use crate::config::{self, Config, LogOutput};
-use crate::confine::descriptors;
+use crate::confine::{descriptors, keep};
 use nix::sys::signal::SigSet;
 use std::error::Error;
 use std::process::ExitCode;
+
+/// What this machine offers for the confinement of the processes, for people.
+pub fn host() -> String {
+    confinement::report()
+}
 
 /// Runs the gateway until a signal ends it. 0: it was asked to end. 1: it could not start; the log
 /// says why.
@@ -39,20 +45,24 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     // First, while no other descriptor is open that a child's fixed numbers would overwrite.
     descriptors::reserve()?;
     let output = std::mem::replace(&mut config.logging.output, LogOutput::Stdout);
+    let executables = executables::Executables::open()?;
+    if config.accounts.is_some() {
+        keep::only_needed().map_err(|error| format!("capabilities: {error}"))?;
+    }
     let _log = log::begin(&config.logging, output)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    let confinement = confinement::decide(config.confinement)?;
     places::raise_descriptor_limit()?;
     // A parent may have blocked those that end gwg, and a mask goes through exec.
     SigSet::all().thread_unblock()?;
     let socket = Some(places::listen(config.listen)?);
     let state = places::State::open()?;
-    let executables = executables::Executables::open()?;
     let (listen, accounts, threads) = (config.listen, config.accounts.clone(), config.schedule.threads);
     let mut next_id = 0;
     let sealed = briefs::Sealed::new(config::split(config, &mut next_id))?;
-    let roster = roster::Roster::new(executables, accounts);
+    let roster = roster::Roster::new(executables, accounts, confinement);
     // One thread: children are forked from the main thread only, since the parent-death signal
     // follows the thread that forks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

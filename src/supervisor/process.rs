@@ -1,6 +1,7 @@
 //! A child process and its end. Runs in the supervisor.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,13 @@ pub struct Exit {
     pub status: Option<ExitStatus>,
     /// It was killed because its deadline passed.
     pub deadline: bool,
+}
+
+impl Exit {
+    /// Whether the kernel ended it for a system call that its filter does not allow.
+    pub fn is_forbidden_call(&self) -> bool {
+        self.status.and_then(|status| status.signal()) == Some(nix::libc::SIGSYS)
+    }
 }
 
 impl Process {

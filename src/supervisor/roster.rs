@@ -2,6 +2,7 @@
 
 use super::executables::Executables;
 use crate::config::Accounts;
+use crate::confine::Confinement;
 use crate::confine::spawn::{self, Account, Given, Limits};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -23,17 +24,25 @@ struct Row {
     name: &'static str,
     limits: Limits,
     umask: u32,
+    /// Cut off from every network, with namespaces of its own.
+    offline: bool,
 }
 
 impl Role {
     const fn row(self) -> Row {
         match self {
             // A descriptor for each connection (1,024) and a few of its own; it writes no file.
-            Self::Listener => Row { name: "gwg-listener", limits: Limits { descriptors: 1100, file_size: Some(0) }, umask: 0o777 },
+            Self::Listener => {
+                Row { name: "gwg-listener", limits: Limits { descriptors: 1100, file_size: Some(0) }, umask: 0o777, offline: true }
+            }
             // A link for each running update, and the state file.
-            Self::Worker => Row { name: "gwg-worker", limits: Limits { descriptors: 1100, file_size: Some(1 << 30) }, umask: 0o077 },
-            // What it writes is for others to read: a web server, say.
-            Self::Updater => Row { name: "gwg-updater", limits: Limits { descriptors: 1024, file_size: None }, umask: 0o022 },
+            Self::Worker => {
+                Row { name: "gwg-worker", limits: Limits { descriptors: 1100, file_size: Some(1 << 30) }, umask: 0o077, offline: true }
+            }
+            // What it writes is for others to read: a web server, say. It talks to its remote.
+            Self::Updater => {
+                Row { name: "gwg-updater", limits: Limits { descriptors: 1024, file_size: None }, umask: 0o022, offline: false }
+            }
         }
     }
 
@@ -47,12 +56,13 @@ impl Role {
 pub struct Roster {
     executables: Executables,
     accounts: Option<Accounts>,
+    confinement: Confinement,
 }
 
 impl Roster {
     /// `accounts`: none without root.
-    pub fn new(executables: Executables, accounts: Option<Accounts>) -> Self {
-        Self { executables, accounts }
+    pub fn new(executables: Executables, accounts: Option<Accounts>, confinement: Confinement) -> Self {
+        Self { executables, accounts, confinement }
     }
 
     /// A command that starts a child of this role with these descriptors.
@@ -60,9 +70,9 @@ impl Roster {
     /// # Errors
     /// Those of duplicating descriptors.
     pub fn command(&self, role: Role, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
-        let Row { name, limits, umask } = role.row();
-        let program = self.executables.of(role);
-        spawn::command(Given { program, name, descriptors, log, account: self.account(role), limits, umask })
+        let Row { name, limits, umask, offline } = role.row();
+        let (program, account, confinement) = (self.executables.of(role), self.account(role), self.confinement);
+        spawn::command(Given { program, name, descriptors, log, account, limits, umask, offline, confinement })
     }
 
     /// Who a role becomes; none without root.

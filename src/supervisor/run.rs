@@ -153,9 +153,10 @@ impl Supervisor {
     fn hear_listener(&mut self, birth: Birth, said: FromListener) {
         let Some(listener) = self.listener.as_mut().filter(|listener| listener.birth == birth) else { return };
         match said {
-            FromListener::Ready if listener.ready => self.accuse(Role::Listener, birth, "ready twice"),
-            FromListener::Ready => {
+            FromListener::Ready { .. } if listener.ready => self.accuse(Role::Listener, birth, "ready twice"),
+            FromListener::Ready { landlock } => {
                 listener.ready = true;
+                journal::process_confined(Role::Listener, listener.process.pid, landlock);
                 self.say_ready();
             }
             // Both are written where they are read: see `listen_to_listener`.
@@ -166,9 +167,10 @@ impl Supervisor {
     fn hear_worker(&mut self, birth: Birth, said: FromWorker) {
         let Some(worker) = self.worker.as_mut().filter(|worker| worker.birth == birth) else { return };
         match said {
-            FromWorker::Ready if worker.ready => self.accuse(Role::Worker, birth, "ready twice"),
-            FromWorker::Ready => {
+            FromWorker::Ready { .. } if worker.ready => self.accuse(Role::Worker, birth, "ready twice"),
+            FromWorker::Ready { landlock } => {
                 worker.ready = true;
+                journal::process_confined(Role::Worker, worker.process.pid, landlock);
                 self.say_ready();
             }
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
@@ -219,7 +221,7 @@ impl Supervisor {
     }
 
     fn hear_updater_ended(&mut self, order: OrderId, exit: Exit) {
-        self.updates.ended(order);
+        self.updates.ended(order, exit);
         if self.worker.is_some() {
             self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, updates::as_told(exit))));
         } else if self.worker_waits {
@@ -266,6 +268,9 @@ impl Supervisor {
             },
             Role::Updater => return Ok(()),
         };
+        if exit.is_forbidden_call() {
+            journal::violation(role, process.pid, "a system call that it has no use for");
+        }
         if role == Role::Worker {
             // Nobody is left who could hear of their ends; the next worker compares everything.
             self.updates.kill_all();
@@ -436,7 +441,7 @@ async fn listen_to_listener(mut receiver: link::Receiver<FromListener>, birth: B
         match receiver.recv().await {
             Ok(Some(FromListener::Delivery(event))) => journal.delivery(&event),
             Ok(Some(FromListener::Lost(count))) => journal::lost(count),
-            Ok(Some(said @ FromListener::Ready)) => hand_on(&ears, Heard::Listener(birth, said)).await,
+            Ok(Some(said @ FromListener::Ready { .. })) => hand_on(&ears, Heard::Listener(birth, said)).await,
             end => return hear_end(end, Role::Listener, birth, &ears).await,
         }
     }

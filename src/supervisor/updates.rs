@@ -100,8 +100,11 @@ impl Updates {
     }
 
     /// An updater's process has ended.
-    pub fn ended(&mut self, order: OrderId) {
-        self.running.remove(&order);
+    pub fn ended(&mut self, order: OrderId, exit: Exit) {
+        let running = self.running.remove(&order);
+        if let Some(running) = running.filter(|_| exit.is_forbidden_call()) {
+            journal::violation(Role::Updater, running.process.pid, "a system call that it has no use for");
+        }
     }
 
     /// Ends an updater that broke the rules.

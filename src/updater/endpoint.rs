@@ -18,7 +18,7 @@ pub struct Endpoint {
     pub user: Option<String>,
     /// Name or address in lower case, IPv6 without brackets.
     pub host: String,
-    /// The TCP port, for ssh; 0 for others.
+    /// The TCP port.
     pub port: u16,
 }
 
@@ -26,10 +26,12 @@ impl Endpoint {
     /// Reads `scheme://[user@]host[:port]/path` and the scp forms `[user@]host:path`,
     /// `[user@][host]:path` and `[user@host:port]:path`, as libgit2 does.
     pub fn of(url: &str) -> Option<Self> {
-        let (scheme, authority) = match url.split_once("://") {
-            Some(("ssh" | "ssh+git" | "git+ssh", rest)) => (Scheme::Ssh, rest.split('/').next()?),
-            Some((_, rest)) => (Scheme::Other, rest.split('/').next()?),
-            None => (Scheme::Ssh, scp_authority(url)?),
+        let (scheme, usual, authority) = match url.split_once("://") {
+            Some(("ssh" | "ssh+git" | "git+ssh", rest)) => (Scheme::Ssh, 22, rest.split('/').next()?),
+            Some(("git", rest)) => (Scheme::Other, 9418, rest.split('/').next()?),
+            Some(("http", rest)) => (Scheme::Other, 80, rest.split('/').next()?),
+            Some((_, rest)) => (Scheme::Other, 443, rest.split('/').next()?),
+            None => (Scheme::Ssh, 22, scp_authority(url)?),
         };
         let (user, place) = match authority.rsplit_once('@') {
             Some((user, place)) => (Some(user.split(':').next()?.to_owned()), place),
@@ -39,11 +41,7 @@ impl Endpoint {
         if host.is_empty() {
             return None;
         }
-        let port = match scheme {
-            Scheme::Ssh => port.unwrap_or(22),
-            Scheme::Other => 0,
-        };
-        Some(Self { scheme, user, host: host.to_ascii_lowercase(), port })
+        Some(Self { scheme, user, host: host.to_ascii_lowercase(), port: port.unwrap_or(usual) })
     }
 }
 
@@ -91,8 +89,15 @@ mod tests {
             let endpoint = Endpoint { scheme: Scheme::Ssh, user: user.map(Into::into), host: host.into(), port };
             assert_eq!(Endpoint::of(url), Some(endpoint), "{url}");
         }
-        for url in ["https://example.com/a", "http://127.0.0.1:8080/a", "git://127.0.0.1/a"] {
-            assert_eq!(Endpoint::of(url).unwrap().scheme, Scheme::Other, "{url}");
+        for (url, port) in [
+            ("https://example.com/a", 443),
+            ("https://example.com:8443/a", 8443),
+            ("http://127.0.0.1:8080/a", 8080),
+            ("http://127.0.0.1/a", 80),
+            ("git://127.0.0.1/a", 9418),
+        ] {
+            let endpoint = Endpoint::of(url).unwrap();
+            assert_eq!((endpoint.scheme, endpoint.port), (Scheme::Other, port), "{url}");
         }
         for bad in ["", "x", "ssh:///a", "ssh://h:99999/a", "ssh://[::1/a"] {
             assert_eq!(Endpoint::of(bad), None, "{bad}");

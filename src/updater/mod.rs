@@ -28,8 +28,9 @@ mod update;
 
 use crate::audit::Step;
 use crate::brief::updater::Brief;
-use crate::confine::descriptors;
-use crate::confine::enter::{ConfineError, enter};
+use crate::confine::enter::{ConfineError, Entered, enter};
+use crate::confine::reach::Reach;
+use crate::confine::{Role, descriptors};
 use crate::wire::frame;
 use crate::wire::order::{FromUpdater, Order};
 use std::cell::Cell;
@@ -53,7 +54,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), StartError> {
-    let mut supervisor = UnixStream::from(enter()?);
+    let Entered { supervisor, doors } = enter(Role::Updater)?;
+    let mut supervisor = UnixStream::from(supervisor);
     let brief: Brief = frame::read(&mut supervisor).map_err(StartError::Brief)?;
     let worker = descriptors::take(descriptors::PEER).map_err(|_| ConfineError::NotStartedByGwg(descriptors::PEER))?;
     let mut worker = UnixStream::from(worker);
@@ -66,7 +68,8 @@ fn run() -> Result<(), StartError> {
             let _ = frame::write(&mut &worker, &FromUpdater::Step(step));
         }
     };
-    let report = update::update(&brief, &order, &update::Tell { say: &say, step: &step });
+    let close = |reach: &Reach<'_>| doors.close_but(reach).map(drop);
+    let report = update::update(&brief, &order, &update::Tell { say: &say, step: &step }, close)?;
     frame::write(&mut &worker, &FromUpdater::Report(report)).map_err(StartError::Report)
 }
 

@@ -26,19 +26,28 @@ pub struct Tree {
     _lock: File,
 }
 
+/// Opens the work tree's directory, or makes it. Reads nothing in it.
+///
+/// # Errors
+/// It can't be opened or made, or is not this user's.
+pub fn open_root(brief: &Brief) -> Result<OwnedFd, Fault> {
+    let path = brief.directory.display();
+    let root = place::open_or_make(&brief.directory).map_err(|errno| match errno {
+        Errno::ELOOP => foreign(format!("{path}: a symlink stands there or above it, which gwg does not follow")),
+        Errno::EACCES | Errno::EROFS => Fault::errno(Step::Open, format!("{path} (as uid {})", geteuid()), errno),
+        errno => Fault::errno(Step::Open, &path, errno),
+    })?;
+    is_ours(&root, &path)?;
+    Ok(root)
+}
+
 impl Tree {
-    /// Opens the directory, or makes it; then `.git`; then takes the lock.
+    /// Opens `.git` in the directory, or makes it; then takes the lock.
     ///
     /// # Errors
     /// What stands there is not gwg's to overwrite, or not this user's, or in use.
-    pub fn open(brief: &Brief, known: bool) -> Result<Self, Fault> {
+    pub fn open(root: OwnedFd, brief: &Brief, known: bool) -> Result<Self, Fault> {
         let path = brief.directory.display();
-        let root = place::open_or_make(&brief.directory).map_err(|errno| match errno {
-            Errno::ELOOP => foreign(format!("{path}: a symlink stands there or above it, which gwg does not follow")),
-            Errno::EACCES | Errno::EROFS => Fault::errno(Step::Open, format!("{path} (as uid {})", geteuid()), errno),
-            errno => Fault::errno(Step::Open, &path, errno),
-        })?;
-        is_ours(&root, &path)?;
         let shown = format!("{path}/.git");
         let errno = |errno| Fault::errno(Step::Open, &shown, errno);
         let git = match beneath::look(&root, c".git").map_err(errno)?.as_ref().map(Kind::of) {

@@ -5,9 +5,10 @@ use super::beneath::{self, Kind};
 use super::failure::Fault;
 use super::place;
 use crate::audit::{Reason, Step};
+use crate::confine::reach;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fstat, futimens};
+use nix::sys::stat::{Mode, UtimensatFlags, fstat, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,7 +25,12 @@ enum Place {
     /// In the work tree, which has yet to be written: the path below it.
     Inside(PathBuf),
     /// In a directory that must be there already.
-    Beside(OwnedFd, CString),
+    Beside {
+        directory: OwnedFd,
+        name: CString,
+        /// The file, where it is there.
+        file: Option<OwnedFd>,
+    },
 }
 
 impl Trigger {
@@ -46,10 +52,28 @@ impl Trigger {
             errno => Fault::errno(Step::Trigger, parent.display(), errno),
         })?;
         let name = CString::new(OsStr::as_bytes(name)).map_err(|_| fault(path, "is no file's path"))?;
-        if let Some(stat) = beneath::look(&directory, &name).map_err(|errno| Fault::errno(Step::Trigger, path.display(), errno))? {
-            regular(path, Kind::of(&stat))?;
+        let errno = |errno| Fault::errno(Step::Trigger, path.display(), errno);
+        // O_PATH: opened for nothing yet, so that nobody who watches it wakes.
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = match openat(directory.as_fd(), name.as_c_str(), flags, Mode::empty()) {
+            Ok(file) => Some(file),
+            Err(Errno::ENOENT) => None,
+            Err(error) => return Err(errno(error)),
+        };
+        if let Some(file) = &file {
+            regular(path, Kind::of(&fstat(file).map_err(errno)?))?;
         }
-        Ok(Self { path: path_owned, place: Place::Beside(directory, name) })
+        Ok(Self { path: path_owned, place: Place::Beside { directory, name, file } })
+    }
+
+    /// What must stay in reach so that it can be touched; nothing but the work tree where it is in there.
+    pub fn reach(&self) -> Option<reach::Trigger<'_>> {
+        match &self.place {
+            Place::Inside(_) => None,
+            Place::Beside { directory, file, .. } => {
+                Some(reach::Trigger { directory: directory.as_fd(), file: file.as_ref().map(AsFd::as_fd) })
+            }
+        }
     }
 
     /// Makes the file, or sets its times to now.
@@ -61,9 +85,23 @@ impl Trigger {
             Errno::ELOOP => fault(&self.path, "a symlink stands there, which gwg does not follow"),
             errno => Fault::errno(Step::Trigger, self.path.display(), errno),
         };
-        let file = self.open(work_tree).map_err(errno)?;
+        let file = match self.open(work_tree) {
+            // Whoever waits for it has removed or replaced it since the update began. What stands there
+            // now may not be opened; its time can be set all the same.
+            Err(Errno::EACCES) => return self.set_time(),
+            opened => opened.map_err(errno)?,
+        };
         regular(&self.path, Kind::of(&fstat(&file).map_err(errno)?))?;
         futimens(&file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW).map_err(errno)
+    }
+
+    fn set_time(&self) -> Result<(), Fault> {
+        let errno = |errno| Fault::errno(Step::Trigger, self.path.display(), errno);
+        let Place::Beside { directory, name, .. } = &self.place else { return Err(errno(Errno::EACCES)) };
+        let stat = beneath::look(directory, name).map_err(errno)?.ok_or_else(|| errno(Errno::EACCES))?;
+        regular(&self.path, Kind::of(&stat))?;
+        let (now, flag) = (&TimeSpec::UTIME_NOW, UtimensatFlags::NoFollowSymlink);
+        utimensat(directory.as_fd(), name.as_c_str(), now, now, flag).map_err(errno)
     }
 
     fn open(&self, work_tree: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
@@ -71,7 +109,7 @@ impl Trigger {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         match &self.place {
             Place::Inside(path) => beneath::open(work_tree, path.as_path(), flags, 0o644),
-            Place::Beside(directory, name) => {
+            Place::Beside { directory, name, .. } => {
                 let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                 openat(directory.as_fd(), name.as_c_str(), flags, Mode::from_bits_truncate(0o644))
             }

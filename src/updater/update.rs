@@ -4,9 +4,10 @@ use super::endpoint::Endpoint;
 use super::failure::{Fault, git};
 use super::tree::Tree;
 use super::trigger::Trigger;
-use super::{crash, damage, fetch, gitdir, host_keys, libgit2, reset};
+use super::{crash, damage, fetch, gitdir, host_keys, libgit2, reset, tree};
 use crate::audit::{Reason, Step};
 use crate::brief::updater::Brief;
+use crate::confine::reach::Reach;
 use crate::ids::CommitId;
 use crate::wire::order::{Order, Outcome, Report};
 use git2::{Commit, Oid, Repository};
@@ -25,14 +26,42 @@ pub struct Tell<'a> {
     pub step: &'a dyn Fn(Step),
 }
 
-/// Brings the work tree level with its remote.
-pub fn update(brief: &Brief, order: &Order, tell: &Tell<'_>) -> Report {
+/// Brings the work tree level with its remote. `close` confines the process to what it is given; it
+/// is called once, before anything is read that the remote or the work tree says.
+///
+/// # Errors
+/// Those of `close`, and of nothing else: then nothing was read. A failed update is a report.
+pub fn update<E>(brief: &Brief, order: &Order, tell: &Tell<'_>, close: impl FnOnce(&Reach<'_>) -> Result<(), E>) -> Result<Report, E> {
     let run = Run { brief, order, tell, bytes: Cell::new(0), old: Cell::new(None) };
-    let outcome = run.to_the_end().unwrap_or_else(|fault| {
+    let outcome = match run.open() {
+        Ok(opened) => {
+            close(&opened.reach(brief))?;
+            run.to_the_end(opened)
+        }
+        Err(fault) => Err(fault),
+    };
+    let outcome = outcome.unwrap_or_else(|fault| {
         (tell.say)(&fault.to_string());
         Outcome::Failed(fault.failure())
     });
-    Report { old: run.old.get(), outcome, bytes: run.bytes.get() }
+    Ok(Report { old: run.old.get(), outcome, bytes: run.bytes.get() })
+}
+
+/// What an update opens before it is confined: nothing in it has been read.
+struct Opened {
+    root: OwnedFd,
+    /// A trigger that can't be touched must not keep the tree from being updated.
+    trigger: Result<Option<Trigger>, Fault>,
+    /// Open as long as OpenSSL may read it.
+    _certificates: Option<OwnedFd>,
+}
+
+impl Opened {
+    fn reach(&self, brief: &Brief) -> Reach<'_> {
+        let trigger = self.trigger.as_ref().ok().and_then(Option::as_ref).and_then(Trigger::reach);
+        // A URL without a port leads to no remote, and is refused when it is used.
+        Reach { tree: self.root.as_fd(), trigger, port: Endpoint::of(&brief.url).map_or(0, |endpoint| endpoint.port) }
+    }
 }
 
 struct Run<'a> {
@@ -44,14 +73,19 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn to_the_end(&self) -> Result<Outcome, Fault> {
+    fn open(&self) -> Result<Opened, Fault> {
         let brief = self.brief;
         (self.tell.step)(Step::Open);
         libgit2::set_up(brief.connect_ms, brief.silence_ms)?;
         let _certificates = trust(brief.ca.as_deref())?;
-        let tree = Tree::open(brief, self.order.known)?;
-        // A trigger that can't be touched must not keep the tree from being updated.
+        let root = tree::open_root(brief)?;
         let trigger = brief.trigger.as_deref().map(|path| Trigger::find(path, &brief.directory)).transpose();
+        Ok(Opened { root, trigger, _certificates })
+    }
+
+    fn to_the_end(&self, opened: Opened) -> Result<Outcome, Fault> {
+        let Opened { root, trigger, _certificates } = opened;
+        let tree = Tree::open(root, self.brief, self.order.known)?;
         let outcome = self.deploy(&tree).and_then(|deployed| self.pull(&tree, trigger, deployed));
         crash::end(&tree.private).map_err(|errno| Fault::errno(Step::Open, ".git/gwg/running", errno))?;
         outcome

@@ -23,7 +23,10 @@ impl Message for ToListener {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromListener {
     /// It serves from now on. Said once.
-    Ready,
+    Ready {
+        /// The version of Landlock that holds, which `/proc` does not tell; 0 for none.
+        landlock: u8,
+    },
     /// A request was answered.
     Delivery(DeliveryEvent),
     /// This many events were lost because the supervisor did not keep up.

@@ -43,7 +43,10 @@ pub enum Ended {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
     /// It takes jobs from now on. Said once.
-    Ready,
+    Ready {
+        /// The version of Landlock that holds, which `/proc` does not tell; 0 for none.
+        landlock: u8,
+    },
     /// Please start an updater for this repository. Orders are numbered upwards.
     Order(OrderId, RepoId),
     /// What became of an update.

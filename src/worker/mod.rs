@@ -12,7 +12,8 @@ mod state;
 
 use crate::brief::Key;
 use crate::brief::worker::{Head, Repo};
-use crate::confine::{descriptors, enter};
+use crate::confine::enter::{Entered, enter};
+use crate::confine::{Role, descriptors};
 use crate::wire::frame;
 use state::State;
 use std::io;
@@ -37,12 +38,14 @@ pub fn main() -> ExitCode {
 }
 
 fn work() -> Result<(), Box<dyn std::error::Error>> {
-    let supervisor = enter::enter()?;
+    let Entered { supervisor, doors } = enter(Role::Worker)?;
+    // Made first: its descriptors are the last that are opened.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let level = doors.close()?;
     let brief = read_brief().map_err(|error| format!("the brief: {error}"))?;
     let listener = descriptors::take(descriptors::PEER)?;
     let state = State::open(descriptors::take(descriptors::OWN)?.into());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    Ok(runtime.block_on(run::run(supervisor, listener, brief, state))?)
+    Ok(runtime.block_on(run::run(supervisor, listener, brief, state, level))?)
 }
 
 fn read_brief() -> io::Result<Brief> {

@@ -9,6 +9,7 @@ use super::state::State;
 use crate::audit::{Cause, UpdateEvent, UpdateResult};
 use crate::brief::Key;
 use crate::brief::worker::{Repo, Schedule};
+use crate::confine::enter::Level;
 use crate::ids::{DirectoryId, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
 use crate::wire::job::{Job, JobAnswer};
@@ -26,7 +27,7 @@ const CRASH_RECONCILE: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// The supervisor's link broke.
-pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Result<State, redb::Error>) -> io::Result<()> {
+pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Result<State, redb::Error>, level: Level) -> io::Result<()> {
     let (supervisor, mut orders) = link::open::<FromWorker, ToWorker>(supervisor)?;
     let state = match state {
         Ok(state) => state,
@@ -40,7 +41,7 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
     let (told, mut reports) = mpsc::unbounded_channel();
     let mut worker = Worker::new(supervisor, brief, state, told);
     worker.new_listener(listener)?;
-    say(&worker.supervisor, &FromWorker::Ready)?;
+    say(&worker.supervisor, &FromWorker::Ready { landlock: level.landlock })?;
     loop {
         let ordered = worker.order_what_is_due()?;
         if !ordered.is_empty() {

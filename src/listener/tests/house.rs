@@ -53,6 +53,7 @@ impl House {
                     socket: tokio::net::TcpListener::from_std(socket).unwrap(),
                     limits,
                     routes: routes(),
+                    landlock: 0,
                     supervisor: link::open(their_supervisor.into()).unwrap(),
                     worker: link::open(their_worker.into()).unwrap(),
                 };
@@ -60,7 +61,7 @@ impl House {
             })
         });
         let mut house = Self { address, supervisor, worker, server };
-        assert_eq!(house.hears(), FromListener::Ready);
+        assert_eq!(house.hears(), FromListener::Ready { landlock: 0 });
         house
     }
 

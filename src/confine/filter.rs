@@ -1,0 +1,50 @@
+//! The seccomp filters: from the tables in `calls` to programs that the kernel runs. Runs in every
+//! child, as the last layer.
+
+use super::Role;
+use super::calls::{self, Condition, Rule};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use std::collections::BTreeMap;
+
+/// Loads the filter of a role, for good: into this thread, and every one that it may ever start.
+///
+/// # Errors
+/// The kernel has no seccomp filters, or does not take this one.
+pub fn load(role: Role) -> Result<(), seccompiler::Error> {
+    // Where several filters answer, the kernel takes the strictest answer. So this one comes first
+    // and speaks only of the few calls that are answered with an error.
+    let refused = calls::refused(role);
+    if !refused.is_empty() {
+        let errno = SeccompAction::Errno(libc::EACCES.cast_unsigned());
+        seccompiler::apply_filter(&compile(refused, SeccompAction::Allow, errno)?)?;
+    }
+    seccompiler::apply_filter(&compile(&calls::allowed(role), SeccompAction::KillProcess, SeccompAction::Allow)?)
+}
+
+fn compile(rules: &[Rule], otherwise: SeccompAction, then: SeccompAction) -> Result<BpfProgram, BackendError> {
+    let mut table = BTreeMap::<_, Vec<_>>::new();
+    for rule in rules {
+        let alternatives: Result<Vec<_>, BackendError> = rule.when.iter().map(|conditions| alternative(conditions)).collect();
+        table.entry(rule.call).or_default().extend(alternatives?);
+    }
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    SeccompFilter::new(table, otherwise, then, arch)?.try_into()
+}
+
+fn alternative(conditions: &[Condition]) -> Result<SeccompRule, BackendError> {
+    let dword = |argument, operator, value: u32| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value.into());
+    let conditions: Result<_, _> = conditions
+        .iter()
+        .map(|condition| match *condition {
+            Condition::Is(argument, value) => dword(argument, SeccompCmpOp::Eq, value),
+            Condition::IsNot(argument, value) => dword(argument, SeccompCmpOp::Ne, value),
+            Condition::Lacks(argument, bits) => dword(argument, SeccompCmpOp::MaskedEq(bits.into()), 0),
+            Condition::Has(argument, bits, value) => dword(argument, SeccompCmpOp::MaskedEq(bits.into()), value),
+            Condition::OwnPid(argument) => dword(argument, SeccompCmpOp::Eq, std::process::id()),
+            Condition::Null(argument) => SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
+        })
+        .collect();
+    SeccompRule::new(conditions?)
+}

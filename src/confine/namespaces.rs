@@ -1,0 +1,94 @@
+//! Network, IPC and UTS namespaces of a child's own: no interface, no route, no abstract socket, no
+//! System V memory of anyone else. Listener and worker have them.
+//!
+//! As root the supervisor makes them between fork and exec. Without root the child makes them itself
+//! after exec, within a user namespace of its own in which nobody but its own user exists. It is after
+//! exec because the user namespace in which a program was started decides who may look into its
+//! memory: one made before exec would belong to the invoking user, whose other processes could then
+//! ptrace it, dumpable or not.
+
+use std::io;
+use std::path::Path;
+
+const OWN: libc::c_int = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
+/// Which network namespace this process is in, as the kernel names it: `net:[4026531833]`.
+///
+/// # Errors
+/// `/proc` is not there.
+pub fn network() -> io::Result<String> {
+    std::fs::read_link("/proc/self/ns/net").map(|name| name.to_string_lossy().into_owned())
+}
+
+/// Leaves the supervisor's namespaces, with CAP_SYS_ADMIN. Makes one system call and allocates
+/// nothing: it may stand between fork and exec.
+///
+/// # Errors
+/// `EPERM` without that capability, `EINVAL` or `ENOSPC` where the kernel has or gives none.
+#[cfg(feature = "supervisor")]
+pub fn leave() -> io::Result<()> {
+    unshare(OWN)
+}
+
+/// Leaves the supervisor's namespaces without a privilege. The process has all capabilities *within*
+/// its new user namespace afterwards: drop them. Must be the only thread.
+///
+/// # Errors
+/// `EPERM`, `ENOSPC`, `EUSERS` where user namespaces are not given to everybody.
+pub fn leave_as_user() -> io::Result<()> {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    unshare(libc::CLONE_NEWUSER | OWN)?;
+    let write = |name: &str, text: String| std::fs::write(Path::new("/proc/self").join(name), text);
+    write("uid_map", format!("{uid} {uid} 1"))?;
+    // The kernel wants this before it lets an ordinary user map a group.
+    write("setgroups", "deny".to_owned())?;
+    write("gid_map", format!("{gid} {gid} 1"))
+}
+
+/// How this process could give its children namespaces of their own.
+#[cfg(feature = "supervisor")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// With CAP_SYS_ADMIN.
+    Direct,
+    /// Through user namespaces.
+    ThroughUser,
+    /// Not at all.
+    None,
+}
+
+/// Finds out by trying, in children that do nothing else.
+#[cfg(feature = "supervisor")]
+pub fn offered() -> Offer {
+    if works(OWN) {
+        Offer::Direct
+    } else if works(libc::CLONE_NEWUSER | OWN) {
+        Offer::ThroughUser
+    } else {
+        Offer::None
+    }
+}
+
+#[cfg(feature = "supervisor")]
+fn works(flags: libc::c_int) -> bool {
+    // SAFETY: the child makes two system calls and is gone: it runs no code that could find a lock
+    // held or memory half written by a thread that does not exist in it.
+    let child = unsafe {
+        match libc::fork() {
+            0 => libc::_exit(libc::c_int::from(libc::unshare(flags) != 0)),
+            child => child,
+        }
+    };
+    let mut status = -1;
+    // SAFETY: `status` is a local of the right type; where fork failed, waiting for -1 fails or waits
+    // for no child of ours, since this process has none yet.
+    child > 0 && unsafe { libc::waitpid(child, &raw mut status, 0) } == child && status == 0
+}
+
+fn unshare(flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: takes a number; what it changes is this process's view of the kernel, no memory of ours.
+    match unsafe { libc::unshare(flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
