@@ -85,13 +85,12 @@ impl World {
         let account = nix::unistd::geteuid().is_root().then_some(Account { uid: NOBODY, gid: NOBODY });
         let given = Given {
             program: &program,
-            name: "gwg-updater",
+            role: gwg::confine::Role::Updater,
             descriptors: vec![(theirs.into(), descriptors::SUPERVISOR), (peer.into(), descriptors::PEER)],
             log: write.into(),
             account,
             limits: Limits { descriptors: 256, file_size: None },
             umask: 0o022,
-            offline: false,
             confinement: Confinement::Require,
         };
         let child = command(given).unwrap().spawn().unwrap();

@@ -14,6 +14,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Uid, getppid};
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 /// Why a process refuses to be what it is.
@@ -87,6 +88,8 @@ pub struct Level {
 /// Any layer that can't be set or does not hold. The caller must end.
 pub fn enter(role: Role) -> Result<Entered, ConfineError> {
     let told = told()?;
+    // Started by descriptor, it would bear a number: `ps` and `top` show this.
+    call("name", prctl::set_name(&CString::new(role.name()).unwrap_or_default()))?;
     let supervisor = descriptors::take(descriptors::SUPERVISOR).map_err(|_| ConfineError::NotStartedByGwg(descriptors::SUPERVISOR))?;
     // SO_PEERCRED of a socketpair names the process that made it.
     let maker = getsockopt(&supervisor, PeerCredentials).map_err(|_| ConfineError::NotStartedByGwg(descriptors::SUPERVISOR))?;

@@ -42,6 +42,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// The executable's name, which is also the process's, and the role's in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Listener => "gwg-listener",
+            Self::Worker => "gwg-worker",
+            Self::Updater => "gwg-updater",
+        }
+    }
+
     /// Whether it is cut off from every network. An updater talks to its remote.
     pub const fn is_offline(self) -> bool {
         match self {

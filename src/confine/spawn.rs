@@ -4,7 +4,7 @@
 //! No-new-privs is not set here: AppArmor would then refuse the change of profile at exec (EPERM).
 
 use super::descriptors::{FIRST_FREE, SUPERVISOR};
-use super::{Confinement, namespaces};
+use super::{Confinement, Role, namespaces};
 use nix::errno::Errno;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -31,11 +31,11 @@ pub struct Limits {
 
 /// All that a child is given. What is not here, it does not have.
 pub struct Given<'a> {
+    /// What it is: its name, and whether it gets namespaces of its own.
+    pub role: Role,
     /// The executable, opened when the supervisor started: a package upgrade in between can't mix
     /// builds, and directories above it need not be open to the child's user.
     pub program: &'a OwnedFd,
-    /// What `ps` shows.
-    pub name: &'a str,
     /// The descriptors, with the numbers that they get.
     pub descriptors: Vec<(OwnedFd, RawFd)>,
     /// The log pipe, for standard output and error.
@@ -46,8 +46,6 @@ pub struct Given<'a> {
     pub limits: Limits,
     /// File mode mask.
     pub umask: u32,
-    /// Whether it gets namespaces of its own: see `namespaces`.
-    pub offline: bool,
     /// What it does where the kernel does not have a layer.
     pub confinement: Confinement,
 }
@@ -63,10 +61,10 @@ pub fn command(given: Given<'_>) -> io::Result<Command> {
     // Everybody may read arguments. The last says which network is not the child's: without /proc
     // neither knows, and that is for the child to judge.
     let network = namespaces::network().unwrap_or_default();
-    command.arg0(given.name).args([env!("CARGO_PKG_VERSION"), given.confinement.word(), network.as_str()]);
+    command.arg0(given.role.name()).args([env!("CARGO_PKG_VERSION"), given.confinement.word(), network.as_str()]);
     command.env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(given.log.try_clone()?).stderr(given.log);
-    let Given { descriptors, account, limits, umask, offline, .. } = given;
+    let Given { role, descriptors, account, limits, umask, .. } = given;
     let before_exec = move || {
         // The program's descriptor is close-on-exec; it must outlive the fork.
         let _open_until_exec = &program;
@@ -82,7 +80,7 @@ pub fn command(given: Given<'_>) -> io::Result<Command> {
                 limit(libc::RLIMIT_FSIZE, bytes)?;
             }
             if let Some(Account { uid, gid }) = account {
-                if offline {
+                if role.is_offline() {
                     // Where this fails the child finds itself in the supervisor's namespaces, and decides.
                     let _the_child_looks = namespaces::leave();
                 }

@@ -3,7 +3,7 @@
 //! They are started by descriptor: a package upgrade can't mix builds under a running supervisor,
 //! and the directories above them need not be open to the children's users.
 
-use super::roster::Role;
+use crate::confine::Role;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;

@@ -2,8 +2,8 @@
 //! which alone writes the log, and so alone says who said what.
 
 use super::process::Exit;
-use super::roster::Role;
 use crate::audit::{DeliveryEvent, DeliveryResult, UpdateEvent, UpdateResult};
+use crate::confine::Role;
 use crate::confine::host::Level;
 use crate::confine::spawn::Account;
 use crate::ids::{CommitId, RepoId, ShortId};

@@ -3,8 +3,8 @@
 //! every child: its output can't forge a line, nor fill the disk quickly.
 
 use super::journal;
-use super::roster::Role;
 use crate::audit::text;
+use crate::confine::Role;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};

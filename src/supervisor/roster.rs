@@ -2,53 +2,26 @@
 
 use super::executables::Executables;
 use crate::config::Accounts;
-use crate::confine::Confinement;
 use crate::confine::spawn::{self, Account, Given, Limits};
+use crate::confine::{Confinement, Role};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::Command;
 
-/// The kinds of children.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Hears HTTP.
-    Listener,
-    /// Holds the keys and the marks.
-    Worker,
-    /// Runs one update.
-    Updater,
-}
-
-/// What a role is given besides its descriptors.
+/// What a role is given besides its descriptors, its user, and what its code is confined to.
 struct Row {
-    name: &'static str,
     limits: Limits,
     umask: u32,
-    /// Cut off from every network, with namespaces of its own.
-    offline: bool,
 }
 
-impl Role {
-    const fn row(self) -> Row {
-        match self {
-            // A descriptor for each connection (1,024) and a few of its own; it writes no file.
-            Self::Listener => {
-                Row { name: "gwg-listener", limits: Limits { descriptors: 1100, file_size: Some(0) }, umask: 0o777, offline: true }
-            }
-            // A link for each running update, and the state file.
-            Self::Worker => {
-                Row { name: "gwg-worker", limits: Limits { descriptors: 1100, file_size: Some(1 << 30) }, umask: 0o077, offline: true }
-            }
-            // What it writes is for others to read: a web server, say. It talks to its remote.
-            Self::Updater => {
-                Row { name: "gwg-updater", limits: Limits { descriptors: 1024, file_size: None }, umask: 0o022, offline: false }
-            }
-        }
-    }
-
-    /// The executable's name, which is also the role's name in the log.
-    pub const fn name(self) -> &'static str {
-        self.row().name
+const fn row(role: Role) -> Row {
+    match role {
+        // A descriptor for each connection (1,024) and a few of its own; it writes no file.
+        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0) }, umask: 0o777 },
+        // A link for each running update, and the state file.
+        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30) }, umask: 0o077 },
+        // What it writes is for others to read: a web server, say.
+        Role::Updater => Row { limits: Limits { descriptors: 1024, file_size: None }, umask: 0o022 },
     }
 }
 
@@ -70,9 +43,9 @@ impl Roster {
     /// # Errors
     /// Those of duplicating descriptors.
     pub fn command(&self, role: Role, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
-        let Row { name, limits, umask, offline } = role.row();
+        let Row { limits, umask } = row(role);
         let (program, account, confinement) = (self.executables.of(role), self.account(role), self.confinement);
-        spawn::command(Given { program, name, descriptors, log, account, limits, umask, offline, confinement })
+        spawn::command(Given { role, program, descriptors, log, account, limits, umask, confinement })
     }
 
     /// Who a role becomes; none without root.

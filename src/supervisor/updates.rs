@@ -4,8 +4,9 @@
 use super::journal;
 use super::output;
 use super::process::{self, Exit, Process};
-use super::roster::{Role, Roster};
+use super::roster::Roster;
 use crate::brief::updater::Brief;
+use crate::confine::Role;
 use crate::confine::descriptors;
 use crate::ids::{OrderId, RepoId};
 use crate::link::{self, Sender};
