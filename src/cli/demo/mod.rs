@@ -136,7 +136,7 @@ fn end(screen: &mut Screen, gateway: &Gateway) -> Result<()> {
 fn deployed(setting: &Setting, gateway: &Gateway, commit: &str) -> Result<Option<String>> {
     let mut seen = None;
     wait("the update", || {
-        seen = seen.take().or_else(|| gateway.updater());
+        seen = gateway.updater().or(seen.take());
         Ok(setting.head()?.as_deref() == Some(commit))
     })?;
     wait("a clean git status", || setting.is_clean())?;

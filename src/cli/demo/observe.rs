@@ -44,6 +44,14 @@ pub fn restraint(pid: u32) -> String {
     if fs::metadata(format!("/proc/{pid}/environ")).is_ok_and(|file| Some(file.uid()) != own && file.uid() == 0) {
         words.push("non-dumpable");
     }
+    if field(pid, "Seccomp").as_deref() == Some("2") {
+        words.push("seccomp");
+    }
+    // Each network has files of its own below /proc/PID/net.
+    let network = |pid: &str| fs::metadata(format!("/proc/{pid}/net/dev")).map(|file| file.ino()).ok();
+    if network(&pid.to_string()).is_some_and(|theirs| network("self").is_some_and(|ours| ours != theirs)) {
+        words.push("no network");
+    }
     words.join(", ")
 }
 
