@@ -19,7 +19,9 @@ pub fn check(files: &[KnownHosts], endpoint: &Endpoint, key: &[u8]) -> Result<()
     let name = known_hosts::name(host, *port);
     let fingerprint = format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(key)));
     let line = format!("{name} {} {}", known_hosts::kind(key).unwrap_or("?"), STANDARD.encode(key));
-    let if_it_is_right = format!("if {fingerprint} is its fingerprint, add to known hosts: {line}");
+    let if_it_is_right = format!(
+        "if {fingerprint} is its fingerprint, add this line to the repository's knownHosts file or to /etc/ssh/ssh_known_hosts, and restart gwg: {line}"
+    );
     let message = match known_hosts::check(files, host, *port, key) {
         Verdict::Known => return Ok(()),
         Verdict::Unknown => format!("host key of {name} is unknown; {if_it_is_right}"),
@@ -57,7 +59,7 @@ mod tests {
             assert_eq!(fault.reason, Reason::HostKey);
             // ssh-keygen -lf says this of the key above.
             assert!(fault.message.contains("SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"), "{fault}");
-            let (_, line) = fault.message.split_once("add to known hosts: ").unwrap();
+            let (_, line) = fault.message.split_once("restart gwg: ").unwrap();
             let files = [KnownHosts { source: "new".into(), text: line.into() }];
             assert_eq!(check(&files, &endpoint, &key), Ok(()), "{line}");
             assert_eq!(preferences(&files, &endpoint), format!("{line}\n"));
