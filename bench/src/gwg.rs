@@ -11,7 +11,12 @@ use std::process::Command;
 
 /// gwg's own.
 pub const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-const EXECUTABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/gwg");
+
+/// Where cargo has put it.
+fn executable() -> PathBuf {
+    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"));
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(beside, PathBuf::from).join("release/gwg")
+}
 
 /// What a gateway is to serve.
 pub struct Site<'a> {
@@ -42,7 +47,7 @@ pub fn start(scratch: &Scratch, site: &Site<'_>) -> Result<Running> {
     {
         return Err(error.into());
     }
-    let mut gwg = Command::new(EXECUTABLE);
+    let mut gwg = Command::new(executable());
     gwg.arg("--config").arg(config).env("HOME", scratch.directory("home")?);
     gwg.env("STATE_DIRECTORY", scratch.directory("state")?).env("RUNTIME_DIRECTORY", scratch.directory("run")?);
     Running::start(&mut gwg, port)
