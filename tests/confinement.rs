@@ -47,19 +47,9 @@ fn assert_filtered(child: Process) {
     assert_eq!(child.status("Seccomp").as_deref(), Some("2"), "{}", child.name());
 }
 
-/// A gateway whose update is connected to its remote, which holds it up.
-fn mid_update() -> Site {
-    let ground = Ground::new();
-    ground.daemon.set(Mode::Hold);
-    let repo = ground.repo();
-    let site = ground.start_with(repo);
-    site.daemon.server().wait_for_more_than(0);
-    site
-}
-
 #[test]
 fn every_child_is_filtered_and_those_that_need_no_network_have_none() {
-    let site = mid_update();
+    let site = Ground::held_up();
     for name in OFFLINE {
         let child = site.gateway.child(name);
         assert_filtered(child);

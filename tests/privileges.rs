@@ -12,22 +12,11 @@ use support::loopback::Mode;
 use support::processes::Process;
 use support::remote::Remote;
 use support::scratch::{self, INVOKER, LISTENER, Scratch, UPDATER, WORKER};
-use support::site::{Ground, PATH, Site};
+use support::site::{Ground, PATH};
 use support::sshd::Sshd;
 use support::{keys, need};
 
 const CHILDREN: &[(&str, u32)] = &[("gwg-listener", LISTENER), ("gwg-worker", WORKER), ("gwg-updater", UPDATER)];
-
-/// A gateway whose first update is running and held up: all three children are there, and have
-/// heard from outside.
-fn all_running() -> Site {
-    let ground = Ground::new();
-    ground.daemon.set(Mode::Hold);
-    let repo = ground.repo();
-    let site = ground.start_with(repo);
-    site.daemon.server().wait_for_more_than(0);
-    site
-}
 
 /// What holds with and without root.
 fn assert_confined(child: Process) {
@@ -48,7 +37,7 @@ fn assert_confined(child: Process) {
 #[test]
 fn each_child_has_a_user_of_its_own_and_no_privilege() {
     let Some(()) = need::root() else { return };
-    let site = all_running();
+    let site = Ground::held_up();
     for (name, user) in CHILDREN {
         let child = site.gateway.child(name);
         for key in ["Uid", "Gid"] {
@@ -68,7 +57,7 @@ fn an_ordinary_user_gets_the_same_but_the_users() {
     if need::is_root() {
         return;
     }
-    let site = all_running();
+    let site = Ground::held_up();
     let us = nix::unistd::getuid().to_string();
     for (name, _) in CHILDREN {
         let child = site.gateway.child(name);
@@ -107,7 +96,7 @@ fn invoked_by_an_ordinary_user_it_works_too() {
 #[test]
 fn each_child_holds_only_its_own_descriptors() {
     let Some(()) = need::root() else { return };
-    let site = all_running();
+    let site = Ground::held_up();
     let scratch = site.scratch.path().to_str().unwrap().to_owned();
     for (name, _) in CHILDREN {
         let found = site.gateway.child(name).descriptors();

@@ -63,7 +63,14 @@ pub struct Brief {
 /// # Errors
 /// As [`take`].
 pub fn take_brief() -> nix::Result<Brief> {
-    Ok(Brief { file: take(BRIEF)?.into(), offset: 0 })
+    Ok(Brief::of(take(BRIEF)?.into()))
+}
+
+impl Brief {
+    /// Reads a file from its beginning, wherever its own offset stands.
+    pub fn of(file: std::fs::File) -> Self {
+        Self { file, offset: 0 }
+    }
 }
 
 impl std::io::Read for Brief {

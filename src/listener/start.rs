@@ -6,14 +6,13 @@
 use super::route::{RouteError, Routes};
 use super::serve::{self, Given, ServeError};
 use crate::brief::listener::{Head, Limits, Repo};
+use crate::confine::descriptors::Brief;
 use crate::confine::enter::{self, ConfineError, Entered};
 use crate::confine::{Role, descriptors};
 use crate::link;
 use crate::wire::frame;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use tokio::runtime::{Builder, LocalOptions};
 
 /// Why a listener ends otherwise than by being told to.
@@ -55,7 +54,8 @@ pub fn run() -> Result<(), StartError> {
     let runtime =
         Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default()).map_err(io_at("the runtime"))?;
     let level = doors.close()?;
-    let (limits, routes) = read_brief(&take(descriptors::BRIEF)?.into())?;
+    let brief = descriptors::take_brief().map_err(|_| StartError::NotGiven(descriptors::BRIEF))?;
+    let (limits, routes) = read_brief(brief)?;
     let peer = take(descriptors::PEER)?;
     let socket = std::net::TcpListener::from(take(descriptors::OWN)?);
     runtime.block_on(async {
@@ -81,8 +81,7 @@ fn io_at(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 /// Reads the brief. The secrets in it are turned into keyed hash states and wiped.
-fn read_brief(file: &File) -> Result<(Limits, Routes), StartError> {
-    let mut from = FromStart { file, at: 0 };
+fn read_brief(mut from: Brief) -> Result<(Limits, Routes), StartError> {
     let head: Head = frame::read(&mut from).map_err(StartError::Brief)?;
     let mut routes = Routes::default();
     for _ in 0..head.repos {
@@ -92,21 +91,6 @@ fn read_brief(file: &File) -> Result<(Limits, Routes), StartError> {
     Ok((head.limits, routes))
 }
 
-/// Reads at offsets of its own: the file's offset is shared with every listener that was given the
-/// same brief before.
-struct FromStart<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for FromStart<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -114,6 +98,7 @@ mod tests {
     use crate::brief::listener::Proof;
     use crate::brief::{RemoteName, Secret};
     use crate::ids::RepoId;
+    use std::fs::File;
     use std::io::Write;
 
     fn written(repos: u32, announced: u32) -> File {
@@ -136,7 +121,7 @@ mod tests {
     fn a_brief_is_read_from_its_start_again_and_again() {
         let file = written(3, 3);
         for _ in 0..2 {
-            let (limits, routes) = read_brief(&file).unwrap();
+            let (limits, routes) = read_brief(Brief::of(file.try_clone().unwrap())).unwrap();
             assert_eq!(limits, Limits::default());
             assert_eq!(routes.find("/2").unwrap().repo, RepoId::new(2));
         }
@@ -144,9 +129,9 @@ mod tests {
 
     #[test]
     fn a_brief_that_ends_early_or_is_none_is_refused() {
-        assert!(matches!(read_brief(&written(2, 3)), Err(StartError::Brief(_))));
+        assert!(matches!(read_brief(Brief::of(written(2, 3))), Err(StartError::Brief(_))));
         let mut garbage = tempfile::tempfile().unwrap();
         garbage.write_all(&[0xff; 64]).unwrap();
-        assert!(matches!(read_brief(&garbage), Err(StartError::Brief(_))));
+        assert!(matches!(read_brief(Brief::of(garbage)), Err(StartError::Brief(_))));
     }
 }

@@ -230,15 +230,25 @@ impl Supervisor {
         }
     }
 
-    fn tell_worker(&mut self, say: impl FnOnce(&Sender<ToWorker>) -> Result<(), link::NotTaken>) {
-        if let Some(worker) = &self.worker
-            && say(&worker.sender).is_err()
-        {
-            if worker.sender.is_closed() {
-                // It is dying, or deaf: its end starts the next.
-                return worker.process.kill();
-            }
-            self.accuse(Role::Worker, worker.birth, "it does not read what it is told");
+    fn tell_worker(&self, say: impl FnOnce(&Sender<ToWorker>) -> Result<(), link::NotTaken>) {
+        if let Some(worker) = &self.worker {
+            self.tell(Role::Worker, worker, say);
+        }
+    }
+
+    fn tell_listener(&self, say: impl FnOnce(&Sender<ToListener>) -> Result<(), link::NotTaken>) {
+        if let Some(listener) = &self.listener {
+            self.tell(Role::Listener, listener, say);
+        }
+    }
+
+    /// Tells a child something. One that does not take it is ended; its end starts the next.
+    fn tell<M: Message>(&self, role: Role, child: &Child<M>, say: impl FnOnce(&Sender<M>) -> Result<(), link::NotTaken>) {
+        match say(&child.sender) {
+            Ok(()) => {}
+            // It is dying, or deaf.
+            Err(_) if child.sender.is_closed() => child.process.kill(),
+            Err(_) => self.accuse(role, child.birth, "it does not read what it is told"),
         }
     }
 
@@ -285,13 +295,16 @@ impl Supervisor {
         if !self.served && !ready && !std::mem::take(&mut self.state_is_new) {
             return Err(format!("{} did not start; the lines above say why", role.name()).into());
         }
+        self.start_later(role, wait);
+        Ok(())
+    }
+
+    fn start_later(&self, role: Role, wait: Duration) {
         let ears = self.ears.clone();
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
-            // The loop is gone only when the supervisor ends.
-            let _ = ears.send(Heard::Start(role)).await;
+            hand_on(&ears, Heard::Start(role)).await;
         });
-        Ok(())
     }
 
     fn restart(&mut self, role: Role) {
@@ -330,11 +343,7 @@ impl Supervisor {
             Ok(for_listener)
         });
         let started = started.map(|for_listener| {
-            if let Some(listener) = &self.listener
-                && listener.sender.send_with(&ToListener::Worker, for_listener.into()).is_err()
-            {
-                self.accuse(Role::Listener, listener.birth, "it does not read what it is told");
-            }
+            self.tell_listener(|listener| listener.send_with(&ToListener::Worker, for_listener.into()));
         });
         self.retry_start(Role::Worker, started);
     }
@@ -345,11 +354,7 @@ impl Supervisor {
         journal::process_not_started(role, &error);
         let restart = if role == Role::Worker { &mut self.worker_restart } else { &mut self.listener_restart };
         let wait = restart.died(false, Instant::now());
-        let ears = self.ears.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            let _ = ears.send(Heard::Start(role)).await;
-        });
+        self.start_later(role, wait);
     }
 
     fn start_both(&mut self) -> io::Result<()> {

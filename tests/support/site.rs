@@ -4,6 +4,7 @@
 use super::config::{Config, Repo};
 use super::gateway::Gateway;
 use super::git_daemon::GitDaemon;
+use super::loopback::Mode;
 use super::remote::Remote;
 use super::scratch::Scratch;
 use super::tree::Tree;
@@ -40,6 +41,17 @@ impl Ground {
         let remotes = scratch.directory("remotes");
         let remote = Remote::new(&remotes, "site");
         Self { daemon: GitDaemon::start(&remotes), remote, scratch }
+    }
+
+    /// A running gateway whose first update is connected to its remote, which holds it up: all three
+    /// children are there, and have heard from outside.
+    pub fn held_up() -> Site {
+        let ground = Self::new();
+        ground.daemon.set(Mode::Hold);
+        let repo = ground.repo();
+        let site = ground.start_with(repo);
+        site.daemon.server().wait_for_more_than(0);
+        site
     }
 
     /// The repository's part of the configuration.
