@@ -108,7 +108,7 @@ fn is_from_the_network(class: ErrorClass) -> bool {
 /// What the large forges and git's own servers say, in lower case.
 fn of_remote(text: &str) -> Reason {
     let says = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
-    if says(&["ssl certificate", "failed to load certificates"]) {
+    if says(&["ssl certificate", "does not match certificate", "failed to load certificates"]) {
         Reason::Certificate
     } else if says(&["failed to authenticate", "authentication", "status code: 401", "status code: 403", "permission denied (publickey"]) {
         Reason::Auth
@@ -157,6 +157,7 @@ mod tests {
             (Step::Fetch, Code::GenericError, Class::Ssh, "failed to authenticate SSH session: Wrong passphrase", Reason::Auth),
             (Step::Fetch, Code::Auth, Class::Http, "remote authentication required but no callback set", Reason::Auth),
             (Step::Fetch, Code::Certificate, Class::Ssl, "the SSL certificate is invalid", Reason::Certificate),
+            (Step::Fetch, Code::GenericError, Class::Ssl, "hostname does not match certificate", Reason::Certificate),
             (Step::Fetch, Code::GenericError, Class::Os, "failed to write pack: No space left on device", Reason::NoSpace),
             (Step::Fetch, Code::GenericError, Class::Indexer, "packfile trailer mismatch", Reason::Corrupt),
             (Step::Verify, Code::GenericError, Class::Invalid, "the reference 'x' cannot be peeled", Reason::Corrupt),
