@@ -124,11 +124,9 @@ fn logins_missing_pages_and_other_hosts_are_refused() {
 
 #[test]
 fn a_certificate_for_another_address_is_refused() {
-    for address in ["127.0.0.2", "localhost"] {
-        let (mut world, authority) = certified_for(address);
-        world.brief.ca = Some(authority.into());
-        world.fails(Step::Fetch, Reason::Certificate, "does not match certificate");
-    }
+    let (mut world, authority) = certified_for("127.0.0.2");
+    world.brief.ca = Some(authority.into());
+    world.fails(Step::Fetch, Reason::Certificate, "does not match certificate");
 }
 
 #[test]
