@@ -16,7 +16,7 @@ const EX_CONFIG: u8 = 78;
 ///
 /// Without a command gwg runs in the foreground until SIGTERM or SIGINT.
 #[derive(Debug, Parser)]
-#[command(name = "gwg", version, after_help = EXAMPLES)]
+#[command(name = "gwg", version = VERSION, after_help = EXAMPLES)]
 struct Flags {
     /// The configuration, in YAML, TOML or JSON. Without it, config.yaml, .yml, .toml or .json in
     /// /etc/gwg, then (unless root) in the current directory.
@@ -41,6 +41,9 @@ enum Command {
     /// kills. Needs no configuration, no network and no root. Exit status 0 if all of it worked.
     Demo,
 }
+
+/// What this is, and what its executables are linked with.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GWG_LINKED"), ")");
 
 const EXAMPLES: &str = "\
 Examples:
