@@ -55,8 +55,9 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let mut repos = Repos::new(files, env, updater, initialise);
     let written = raw.repos.unwrap_or_default();
     if written.is_empty() {
-        let fault = Fault::new("no repository is configured", "write at least one, with url, path, directory and secret");
-        notes.wrong(KeyPath::global("repos"), fault);
+        // A fresh installation must start: it says what to do next.
+        let next = "no repository is configured, so nothing is deployed; write at least one, with url, path, directory and secret";
+        notes.warn(&KeyPath::global("repos"), next);
     }
     let (repos, keys) = repos.check_all(written, notes);
     config_outside(source, &repos, notes);
