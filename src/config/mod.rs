@@ -9,6 +9,7 @@
 //! | `check`, `repo`, `repo/credentials` | meaning: the global keys; a repository; what it trusts and is trusted by |
 //! | `accounts`, `owner`, `files` | users; who can write the configuration; reading with that user's rights |
 //! | `confinement` | what to do where the kernel can't confine in full |
+//! | `limits` | what one update may cost |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
 //! | `split` | one configuration, three kinds of brief |
 //! | `error`, `nearest` | what is wrong; what was probably meant |
@@ -24,6 +25,7 @@ mod files;
 mod keys;
 mod known_hosts;
 mod label;
+mod limits;
 mod locate;
 mod nearest;
 mod overrides;
@@ -109,6 +111,8 @@ pub struct Repo {
     pub known_hosts: Arc<[updater::KnownHosts]>,
     /// Certificates to trust beside the system's.
     pub ca: Option<Arc<str>>,
+    /// What an update may cost.
+    pub limits: updater::Limits,
     /// Whether it is brought up to date at start: not so where it is not cloned and `initialise` is off.
     pub at_start: bool,
 }

@@ -27,6 +27,8 @@ pub struct Limits {
     pub descriptors: u64,
     /// Bytes of the largest file that it may write; `None`: no limit.
     pub file_size: Option<u64>,
+    /// Bytes of address space; `None`: no limit.
+    pub memory: Option<u64>,
 }
 
 /// All that a child is given. What is not here, it does not have.
@@ -78,6 +80,11 @@ pub fn command(given: Given<'_>) -> io::Result<Command> {
             limit(libc::RLIMIT_MEMLOCK, 0)?;
             if let Some(bytes) = limits.file_size {
                 limit(libc::RLIMIT_FSIZE, bytes)?;
+                // The write fails then, and the process lives to say so.
+                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            }
+            if let Some(bytes) = limits.memory {
+                limit(libc::RLIMIT_AS, bytes)?;
             }
             if let Some(Account { uid, gid }) = account {
                 if role.is_offline() {

@@ -25,6 +25,7 @@ mod tests;
 mod tree;
 mod trigger;
 mod update;
+mod weigh;
 
 use crate::audit::Step;
 use crate::brief::updater::Brief;

@@ -21,4 +21,5 @@ pub mod scratch;
 pub mod site;
 pub mod sshd;
 pub mod tree;
+pub mod updater;
 pub mod wait;
