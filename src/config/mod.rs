@@ -52,7 +52,20 @@ use std::sync::Arc;
 ///
 /// As root it takes on other users' rights while it reads files: call it from the main thread,
 /// before there are others.
+///
+/// Decoding a key leaves pieces of it on the stack, which are wiped before this returns.
 pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
+    let loaded = read_and_check(explicit, env);
+    zeroize::zeroize_stack::<STACK>();
+    loaded
+}
+
+/// Bytes of stack that reading a configuration may use: several times what it does.
+const STACK: usize = 256 << 10;
+
+/// A frame of its own, so that all that it leaves is below `load`'s.
+#[inline(never)]
+fn read_and_check(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
     let mut notes = error::Notes::default();
     let path = file::find(explicit, env, &mut notes)?;
     let source = file::read(path, env, &mut notes)?;

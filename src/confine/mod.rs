@@ -19,6 +19,8 @@ pub mod descriptors;
 pub mod enter;
 mod filter;
 #[cfg(feature = "supervisor")]
+pub mod heap;
+#[cfg(feature = "supervisor")]
 pub mod host;
 #[cfg(feature = "supervisor")]
 pub mod keep;

@@ -14,6 +14,7 @@ pub mod https;
 pub mod keys;
 pub mod log;
 pub mod loopback;
+pub mod memory;
 pub mod need;
 pub mod processes;
 pub mod remote;
