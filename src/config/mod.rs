@@ -39,7 +39,9 @@ mod url;
 
 pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
+pub use nearest::nearest;
 pub use split::split;
+pub use url::{Remote as RemoteUrl, Transport};
 
 use crate::brief::{Key, Label, RemoteName, listener, updater, worker};
 use std::collections::BTreeMap;
@@ -72,6 +74,19 @@ fn read_and_check(explicit: Option<&Path>, env: &Environment) -> Result<Config, 
     let mut raw = file::parse(&source)?;
     overrides::apply(&mut raw, env, &mut notes);
     check::check(raw, &source, env, notes)
+}
+
+/// Judges a remote's URL. No message repeats it: it might hold a password.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_url(url: &str) -> Result<RemoteUrl, Fault> {
+    url::check(url)
+}
+
+/// The lines of known hosts that are built in for a host.
+pub fn built_in_host_keys(host: &str) -> Vec<&'static str> {
+    known_hosts::built_in(host)
 }
 
 /// A checked configuration. Holds secrets until [`split`] has made briefs of it.
