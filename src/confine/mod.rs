@@ -22,6 +22,7 @@ mod filter;
 pub mod host;
 #[cfg(feature = "supervisor")]
 pub mod keep;
+pub mod layers;
 mod namespaces;
 pub mod reach;
 #[cfg(feature = "supervisor")]

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod log;
 pub mod loopback;
 pub mod need;
+pub mod owned;
 pub mod processes;
 pub mod remote;
 pub mod scratch;
