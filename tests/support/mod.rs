@@ -16,6 +16,7 @@ pub mod log;
 pub mod loopback;
 pub mod memory;
 pub mod need;
+pub mod owned;
 pub mod processes;
 pub mod remote;
 pub mod scratch;
