@@ -55,6 +55,7 @@ fn fitting(conditions: &[Condition], pid: u64) -> Arguments {
             Condition::Is(at, value) | Condition::Has(at, _, value) => arguments[usize::from(at)] = value.into(),
             Condition::IsNot(at, value) => assert_ne!(arguments[usize::from(at)] & 0xffff_ffff, u64::from(value)),
             Condition::Lacks(at, _) | Condition::Null(at) => arguments[usize::from(at)] = 0,
+            Condition::NotNull(at) => arguments[usize::from(at)] = BAD,
             Condition::OwnPid(at) => arguments[usize::from(at)] = pid,
         }
     }
@@ -70,6 +71,7 @@ fn broken(conditions: &[Condition], which: usize, pid: u64) -> Arguments {
         Condition::Lacks(at, bits) => (at, bits.into()),
         Condition::Has(at, bits, _) => (at, bits.into()),
         Condition::Null(at) => (at, 1),
+        Condition::NotNull(at) => (at, 0),
         // Of no process: the highest pid is lower.
         Condition::OwnPid(at) => (at, 0x7fff_fff0),
     };
