@@ -137,6 +137,19 @@ fn the_resolver_s_local_sockets_are_refused_and_end_nobody() {
     }
 }
 
+/// Landlock knows no times and no modes: by a path an updater would change those of its user's other files.
+#[test]
+fn an_updater_sets_times_and_modes_by_descriptor_only() {
+    let path = c"/nonexistent".as_ptr().expose_provenance() as u64;
+    let time = |path: u64| fire(Role::Updater, libc::SYS_utimensat, |_| [BAD, path, 0, 0, 0, 0]);
+    assert_eq!(time(path), Ended::Answered(libc::EACCES));
+    // A pointer whose lower half is null is none.
+    assert_eq!(time(1 << 32), Ended::Answered(libc::EACCES));
+    assert_eq!(time(0), Ended::Answered(libc::EBADF));
+    assert_eq!(fire(Role::Updater, libc::SYS_fchmodat, |_| [BAD, path, 0, 0, 0, 0]), KILLED);
+    assert_eq!(fire(Role::Updater, libc::SYS_fchmod, |_| [BAD, 0, 0, 0, 0, 0]), Ended::Answered(libc::EBADF));
+}
+
 /// By name, so that nobody adds one to a table without meeting this list.
 #[test]
 fn no_table_has_what_an_attacker_wants() {
@@ -183,6 +196,7 @@ fn no_table_has_what_an_attacker_wants() {
         libc::SYS_finit_module,
         libc::SYS_personality,
         libc::SYS_mknodat,
+        libc::SYS_fchmodat,
     ];
     let offline = [libc::SYS_socket, libc::SYS_connect, libc::SYS_openat, libc::SYS_openat2, libc::SYS_unlinkat, libc::SYS_mkdirat];
     for role in ROLES {

@@ -114,6 +114,6 @@ impl Drop for StandIn {
 }
 
 /// The owned executables, laid out for the stand-in.
-pub fn house(scratch: &super::scratch::Scratch) -> std::path::PathBuf {
+pub fn house(scratch: &super::scratch::Scratch) -> Option<std::path::PathBuf> {
     owned::house(scratch, &["gwg-listener", "gwg-updater"])
 }
