@@ -48,8 +48,8 @@ use std::sync::Arc;
 
 /// Reads and checks the configuration: the file named, or the first that is found.
 ///
-/// As root it takes on other users' rights while it reads files: call it from the main thread,
-/// before there are others.
+/// As root it takes on other users' rights while it reads files: call it from the main thread, while no
+/// other one opens files.
 pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
     let mut notes = error::Notes::default();
     let path = file::find(explicit, env, &mut notes)?;
@@ -57,6 +57,25 @@ pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, Config
     let mut raw = file::parse(&source)?;
     overrides::apply(&mut raw, env, &mut notes);
     check::check(raw, &source, env, notes)
+}
+
+/// Where the configuration comes from, so that it can be read again.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The file that was named; otherwise the first that is found.
+    pub file: Option<PathBuf>,
+    /// What it depends on beside the file.
+    pub env: Environment,
+}
+
+impl Origin {
+    /// [`load`]
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        load(self.file.as_deref(), &self.env)
+    }
 }
 
 /// A checked configuration. Holds secrets until [`split`] has made briefs of it.
