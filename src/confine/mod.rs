@@ -24,6 +24,7 @@ pub mod heap;
 pub mod host;
 #[cfg(feature = "supervisor")]
 pub mod keep;
+pub mod layers;
 mod namespaces;
 pub mod reach;
 #[cfg(feature = "supervisor")]
