@@ -11,6 +11,7 @@
 //! | `confinement` | what to do where the kernel can't confine in full |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
 //! | `split` | one configuration, three kinds of brief |
+//! | `sources` | which files were read, and whether they have changed since |
 //! | `error`, `nearest` | what is wrong; what was probably meant |
 
 mod accounts;
@@ -30,6 +31,7 @@ mod overrides;
 mod owner;
 mod raw;
 mod repo;
+mod sources;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ mod url;
 
 pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
+pub use sources::{Since, Sources};
 pub use split::split;
 
 use crate::brief::{Key, Label, RemoteName, listener, updater, worker};
@@ -51,11 +54,14 @@ use std::sync::Arc;
 /// As root it takes on other users' rights while it reads files: call it from the main thread, while no
 /// other one opens files.
 pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
-    let mut notes = error::Notes::default();
-    let path = file::find(explicit, env, &mut notes)?;
-    let source = file::read(path, env, &mut notes)?;
+    load_with(explicit, env, &mut error::Notes::default())
+}
+
+fn load_with(explicit: Option<&Path>, env: &Environment, notes: &mut error::Notes) -> Result<Config, ConfigError> {
+    let path = file::find(explicit, env, notes)?;
+    let source = file::read(path, env, notes)?;
     let mut raw = file::parse(&source)?;
-    overrides::apply(&mut raw, env, &mut notes);
+    overrides::apply(&mut raw, env, notes);
     check::check(raw, &source, env, notes)
 }
 
@@ -69,12 +75,11 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// [`load`]
-    ///
-    /// # Errors
-    /// As [`load`].
-    pub fn load(&self) -> Result<Config, ConfigError> {
-        load(self.file.as_deref(), &self.env)
+    /// Does as [`load`], and says which files were read.
+    pub fn load(&self) -> (Result<Config, ConfigError>, Sources) {
+        let mut notes = error::Notes::default();
+        let config = load_with(self.file.as_deref(), &self.env, &mut notes);
+        (config, notes.sources)
     }
 }
 

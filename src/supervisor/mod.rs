@@ -23,8 +23,9 @@ mod roster;
 mod run;
 mod transaction;
 mod updates;
+mod watch;
 
-use crate::config::{self, Config, LogOutput, Origin};
+use crate::config::{self, Config, LogOutput, Origin, Sources};
 use crate::confine::{descriptors, keep};
 use crate::ids::Generation;
 use nix::sys::signal::{SigSet, Signal};
@@ -51,9 +52,9 @@ fn hangup() -> SigSet {
 }
 
 /// Runs the gateway until a signal ends it. 0: it was asked to end. 1: it could not start; the log
-/// says why. `origin`: where the configuration can be read again.
-pub fn main(config: Config, origin: Origin) -> ExitCode {
-    match start(config, origin) {
+/// says why. `origin`: where the configuration can be read again; `sources`: what it was read from.
+pub fn main(config: Config, origin: Origin, sources: Sources) -> ExitCode {
+    match start(config, origin, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gwg: {error}");
@@ -62,7 +63,7 @@ pub fn main(config: Config, origin: Origin) -> ExitCode {
     }
 }
 
-fn start(mut config: Config, origin: Origin) -> Result<(), Box<dyn Error>> {
+fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box<dyn Error>> {
     // First, while no other descriptor is open that a child's fixed numbers would overwrite.
     descriptors::reserve()?;
     let output = std::mem::replace(&mut config.logging.output, LogOutput::Stdout);
@@ -90,5 +91,5 @@ fn start(mut config: Config, origin: Origin) -> Result<(), Box<dyn Error>> {
     // follows the thread that forks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let generation = Generation::FIRST;
-    runtime.block_on(run::run(run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, state, log }))
+    runtime.block_on(run::run(run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, state, log }, sources))
 }
