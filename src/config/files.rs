@@ -2,9 +2,10 @@
 
 use super::error::Fault;
 use super::owner::{Owner, Rights};
+use super::sources::Sources;
 use nix::fcntl::OFlag;
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -23,12 +24,16 @@ pub struct Content {
     pub bytes: Zeroizing<Vec<u8>>,
     /// Whether everybody can read it.
     pub public: bool,
+    /// What it was when it was read.
+    pub found: Metadata,
 }
 
 /// The reader: keeps what it has read, so that thousands of repositories may share a key.
 pub struct Files {
     rights: Option<Rights>,
     seen: HashMap<PathBuf, Result<Rc<Content>, Fault>>,
+    /// What was read so far.
+    pub sources: Sources,
 }
 
 impl Files {
@@ -38,7 +43,7 @@ impl Files {
             Owner::Trusted => None,
             Owner::Other(uid) => Some(Rights::of(uid)),
         };
-        Self { rights, seen: HashMap::new() }
+        Self { rights, seen: HashMap::new(), sources: Sources::default() }
     }
 
     /// The content of a regular file of at most `longest` bytes.
@@ -46,7 +51,12 @@ impl Files {
         if let Some(known) = self.seen.get(path) {
             return known.clone();
         }
-        let content = with(self.rights.as_ref(), || read(path, longest)).map(Rc::new).map_err(|error| self.unreadable(path, &error));
+        let read = with(self.rights.as_ref(), || read(path, longest));
+        match &read {
+            Ok(content) => self.sources.note(path, &content.found),
+            Err(_) => self.sources.note_unread(path),
+        }
+        let content = read.map(Rc::new).map_err(|error| self.unreadable(path, &error));
         self.seen.insert(path.to_owned(), content.clone());
         content
     }
@@ -98,7 +108,7 @@ fn read(path: &Path, longest: u64) -> io::Result<Content> {
     if length as u64 > longest {
         return Err(io::Error::other(format!("it is longer than {} KiB", longest >> 10)));
     }
-    Ok(Content { bytes, public: about.mode() & 0o004 != 0 })
+    Ok(Content { bytes, public: about.mode() & 0o004 != 0, found: about })
 }
 
 fn open_log(path: &Path, dry: bool) -> io::Result<File> {
@@ -125,7 +135,7 @@ fn open_log_as_owner(path: &Path, dry: bool) -> Option<File> {
     Rights::of(owner).with(|| open_log(path, dry)).ok()
 }
 
-fn regular(file: &File) -> io::Result<std::fs::Metadata> {
+fn regular(file: &File) -> io::Result<Metadata> {
     let about = file.metadata()?;
     if about.is_file() { Ok(about) } else { Err(io::Error::other("it is not a regular file")) }
 }

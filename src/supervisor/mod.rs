@@ -25,8 +25,9 @@ mod roster;
 mod run;
 mod transaction;
 mod updates;
+mod watch;
 
-use crate::config::{self, Config, LogOutput, Origin};
+use crate::config::{self, Config, LogOutput, Origin, Sources};
 use crate::confine::{descriptors, keep};
 use crate::ids::Generation;
 use nix::sys::signal::{SigSet, Signal};
@@ -57,9 +58,9 @@ fn hangup() -> SigSet {
 }
 
 /// Runs the gateway until a signal ends it. 0: it was asked to end. 1: it could not start; the log
-/// says why. `origin`: where the configuration can be read again.
-pub fn main(config: Config, origin: Origin) -> ExitCode {
-    match start(config, origin) {
+/// says why. `origin`: where the configuration can be read again; `sources`: what it was read from.
+pub fn main(config: Config, origin: Origin, sources: Sources) -> ExitCode {
+    match start(config, origin, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gwg: {error}");
@@ -68,7 +69,7 @@ pub fn main(config: Config, origin: Origin) -> ExitCode {
     }
 }
 
-fn start(mut config: Config, origin: Origin) -> Result<(), Box<dyn Error>> {
+fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box<dyn Error>> {
     // First, while no other descriptor is open that a child's fixed numbers would overwrite.
     let passed = activation::Passed::take()?;
     descriptors::reserve()?;
@@ -100,5 +101,5 @@ fn start(mut config: Config, origin: Origin) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let generation = Generation::FIRST;
     let estate = run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, listen_is_given, state, log, notify };
-    runtime.block_on(run::run(estate))
+    runtime.block_on(run::run(estate, sources))
 }

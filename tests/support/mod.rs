@@ -5,8 +5,8 @@
 //! Each test file compiles this on its own and uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-pub mod attacks;
 pub mod as_user;
+pub mod attacks;
 pub mod config;
 pub mod delivery;
 pub mod gateway;
