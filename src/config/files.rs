@@ -31,6 +31,27 @@ pub struct Files {
     seen: HashMap<PathBuf, Result<Rc<Content>, Fault>>,
 }
 
+/// A file that is appended to, opened with no more rights than the configuration's owner has.
+#[derive(Debug)]
+pub struct OutputFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// The open file, for reading too.
+    pub file: File,
+    rights: Option<Rights>,
+}
+
+impl OutputFile {
+    /// Opens what the path leads to now, with the same rights; makes it where it is missing. Call it from
+    /// the main thread.
+    ///
+    /// # Errors
+    /// Those of opening, or it is no regular file.
+    pub fn reopen(&self) -> io::Result<File> {
+        with(self.rights.as_ref(), || open_output(&self.path, false))
+    }
+}
+
 impl Files {
     /// Reads with the rights of whoever can write the configuration.
     pub fn new(owner: Owner) -> Self {
@@ -51,9 +72,10 @@ impl Files {
         content
     }
 
-    /// Opens a log file for appending; makes it where it is missing, unless `dry`.
-    pub fn open_log(&self, path: &Path, dry: bool) -> Result<File, Fault> {
-        with(self.rights.as_ref(), || open_log(path, dry)).map_err(|error| {
+    /// Opens a log or audit file for appending; makes it where it is missing, unless `dry`.
+    pub fn open_output(&self, path: &Path, dry: bool) -> Result<OutputFile, Fault> {
+        let opened = with(self.rights.as_ref(), || open_output(path, dry));
+        opened.map(|file| OutputFile { path: path.to_owned(), file, rights: self.rights.clone() }).map_err(|error| {
             let who = self.rights.as_ref().map_or(String::new(), |_| " by the configuration's owner".to_owned());
             Fault::new(
                 format!("{} can't be opened for writing{who} ({error})", path.display()),
@@ -97,16 +119,18 @@ fn read(path: &Path, longest: u64) -> io::Result<Content> {
     Ok(Content { bytes, public: about.mode() & 0o004 != 0 })
 }
 
-fn open_log(path: &Path, dry: bool) -> io::Result<File> {
+fn open_output(path: &Path, dry: bool) -> io::Result<File> {
     let opened = OpenOptions::new()
         .append(true)
+        // The end of an audit file is read, for its chain to go on.
+        .read(true)
         .create(!dry)
         .mode(0o640)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
         .open(path);
     let file = match opened {
         Err(error) if dry && error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {
-            return OpenOptions::new().append(true).open("/dev/null");
+            return OpenOptions::new().append(true).read(true).open("/dev/null");
         }
         opened => opened?,
     };

@@ -10,9 +10,11 @@ mod briefs;
 mod confinement;
 mod executables;
 mod journal;
+mod lines;
 mod log;
 mod notify;
 mod output;
+mod outputs;
 mod places;
 mod process;
 mod restart;
@@ -56,7 +58,9 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     if config.accounts.is_some() {
         keep::only_needed().map_err(|error| format!("capabilities: {error}"))?;
     }
-    let _log = log::begin(&config.logging, output)?;
+    let (_log, log_file) = log::begin(&config.logging, output)?;
+    let audit = std::mem::replace(&mut config.audit, config::Audit::none());
+    let (_audit, outputs) = outputs::begin(audit, log_file)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -70,10 +74,16 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     let state = places::State::open()?;
     let (accounts, threads) = (config.accounts.clone(), config.schedule.threads);
     let mut next_id = 0;
+    journal::config_loaded(&config.file, 1, config.repos.len(), 0, 0);
     let sealed = briefs::Sealed::new(config::split(config, &mut next_id))?;
     let roster = roster::Roster::new(executables, accounts, confinement);
     // One thread: children are forked from the main thread only, since the parent-death signal
     // follows the thread that forks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run::run(run::Estate { roster, sealed, socket, listen, state, threads, notify }))
+    runtime.block_on(async {
+        let attended = tokio::spawn(outputs.attend());
+        let result = run::run(run::Estate { roster, sealed, socket, listen, state, threads, notify }).await;
+        attended.abort();
+        result
+    })
 }

@@ -2,7 +2,7 @@
 //! processes. Runs in the supervisor, on its main thread.
 
 use super::briefs::Sealed;
-use super::journal::{self, Journal};
+use super::journal::{self, Journal, Offence};
 use super::notify::{self, Notify};
 use super::output;
 use super::places::{self, State};
@@ -148,7 +148,7 @@ impl Supervisor {
         match heard {
             Heard::Listener(birth, said) => self.hear_listener(birth, said),
             Heard::Worker(birth, said) => self.hear_worker(birth, said),
-            Heard::Malformed(role, birth) => self.accuse(role, birth, "a malformed message"),
+            Heard::Malformed(role, birth) => self.accuse(role, birth, Offence::Malformed),
             Heard::Ended(role, birth, exit) => self.bury(role, birth, exit)?,
             Heard::UpdaterEnded(order, exit) => self.hear_updater_ended(order, exit),
             Heard::Start(role) => self.restart(role),
@@ -180,7 +180,12 @@ impl Supervisor {
                 self.say_ready();
             }
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
-            FromWorker::Update(event) => self.journal.update(&event),
+            FromWorker::Update(event) => self.journal.of(Role::Worker, worker.process.pid).update(&event),
+            FromWorker::Reconcile(event) => self.journal.of(Role::Worker, worker.process.pid).reconcile(event),
+            FromWorker::HostKeyRefused(repo, key) => {
+                let url = self.estate.sealed.updaters.get(&repo).map_or("", |brief| &brief.url);
+                self.journal.of(Role::Worker, worker.process.pid).host_key_refused(repo, url, key);
+            }
             FromWorker::Violation(Culprit::Listener(link)) => {
                 if let Some(birth) = self.listener.as_ref().map(|listener| listener.birth).filter(|_| link == self.job_link) {
                     self.accuse(Role::Listener, birth, "a job that no honest listener sends");
@@ -228,7 +233,7 @@ impl Supervisor {
     }
 
     fn hear_updater_ended(&mut self, order: OrderId, exit: Exit) {
-        self.updates.ended(order, exit);
+        self.updates.ended(order, exit, &self.journal);
         if self.worker.is_some() {
             self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, updates::as_told(exit))));
         } else if self.worker_waits {
@@ -259,14 +264,14 @@ impl Supervisor {
     }
 
     /// Ends a child that broke the rules; its end starts the next.
-    fn accuse(&self, role: Role, birth: Birth, detail: &'static str) {
+    fn accuse(&self, role: Role, birth: Birth, offence: impl Into<Offence>) {
         let process = match role {
             Role::Listener => self.listener.as_ref().filter(|child| child.birth == birth).map(|child| &child.process),
             Role::Worker => self.worker.as_ref().filter(|child| child.birth == birth).map(|child| &child.process),
             Role::Updater => None,
         };
         if let Some(process) = process {
-            journal::violation(role, process.pid, detail);
+            journal::violation(role, process.pid, offence);
             process.kill();
         }
     }
@@ -286,7 +291,7 @@ impl Supervisor {
             Role::Updater => return Ok(()),
         };
         if exit.is_forbidden_call() {
-            journal::violation(role, process.pid, "a system call that it has no use for");
+            journal::violation(role, process.pid, Offence::ForbiddenCall);
         }
         if role == Role::Worker {
             // Nobody is left who could hear of their ends; the next worker compares everything.
@@ -357,9 +362,9 @@ impl Supervisor {
     /// A child that could not even be started is one that died before it served.
     fn retry_start(&mut self, role: Role, started: io::Result<()>) {
         let Err(error) = started else { return };
-        journal::process_not_started(role, &error);
         let restart = if role == Role::Worker { &mut self.worker_restart } else { &mut self.listener_restart };
         let wait = restart.died(false, Instant::now());
+        journal::process_not_started_for(role, &error, wait);
         self.start_later(role, wait);
     }
 
@@ -393,7 +398,7 @@ impl Supervisor {
         let own = vec![(to_worker, descriptors::PEER), (estate.sealed.listener()?, descriptors::BRIEF), (socket, descriptors::OWN)];
         let (birth, process, link) = self.start(Role::Listener, own)?;
         let (sender, receiver) = link::open(link)?;
-        let (ears, journal) = (self.ears.clone(), self.journal.clone());
+        let (ears, journal) = (self.ears.clone(), self.journal.of(Role::Listener, process.pid));
         tokio::spawn(listen_to_listener(receiver, birth, ears, journal));
         self.listener = Some(Child { birth, process, sender, ready: false });
         Ok(())

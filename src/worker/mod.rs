@@ -7,6 +7,7 @@
 mod dispatch;
 mod due;
 mod inbox;
+mod reconcile;
 mod run;
 mod state;
 
