@@ -38,7 +38,13 @@ fn lines(ledger: &str) -> Vec<Line> {
 /// The pairs of file and test that an answer names: `` `file.rs`: `test` ``.
 fn tests(answer: &str) -> Vec<(&str, &str)> {
     let words: Vec<_> = answer.split('`').collect();
-    words.windows(3).filter(|three| three[1] == ": ").map(|three| (three[0], three[2])).collect()
+    words
+        .iter()
+        .zip(words.iter().skip(2))
+        .zip(words.iter().skip(1))
+        .filter(|(_, between)| **between == ": ")
+        .map(|((file, test), _)| (*file, *test))
+        .collect()
 }
 
 /// What is wrong with an answer.

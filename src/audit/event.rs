@@ -131,17 +131,23 @@ pub enum Event {
         file: String,
         /// Counted from 1.
         generation: u64,
+        /// Why it was read.
+        cause: &'static str,
         /// New repositories.
         added: u64,
         /// Repositories that are gone.
         removed: u64,
         /// Repositories that changed.
         changed: u64,
+        /// All of them.
+        repos: u64,
+        /// Where gwg listens.
+        listen: SocketAddr,
     },
     /// A configuration was refused.
     ConfigRejected {
-        /// Its file.
-        file: String,
+        /// Its file, where it is one's fault.
+        file: Option<String>,
         /// The line, where it is known.
         line: Option<u64>,
         /// The key, where it is one.

@@ -94,12 +94,13 @@ impl Fields {
             Event::HookEnd { repo, commit, uid, end, ms } => {
                 self.text("repo", repo).text("commit", commit).number("uid", *uid).end(*end).number("ms", *ms);
             }
-            Event::ConfigLoaded { file, generation, added, removed, changed } => {
-                self.text("file", file).number("generation", *generation);
+            Event::ConfigLoaded { file, generation, cause, added, removed, changed, repos, listen } => {
+                self.text("file", file).number("generation", *generation).text("cause", cause);
                 self.number("added", *added).number("removed", *removed).number("changed", *changed);
+                self.number("repos", *repos).text("listen", listen);
             }
             Event::ConfigRejected { file, line, key, reason } => {
-                self.text("file", file).maybe("line", *line).maybe("key", key.as_ref()).text("reason", reason);
+                self.maybe("file", file.as_ref()).maybe("line", *line).maybe("key", key.as_ref()).text("reason", reason);
             }
             Event::ProcessStart { child, uid } => {
                 self.child(child).number("uid", *uid).maybe("repo", child.repo.as_ref());

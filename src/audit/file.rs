@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often at most the path is looked at.
@@ -70,10 +70,9 @@ impl AppendFile {
         self.file.metadata().is_ok_and(|open| named.as_ref().map(place) != Some(place(&open)))
     }
 
-    /// Goes on in another file, which is new or ends with a whole line.
-    pub fn replace(&mut self, file: File) {
-        self.file = file;
-        self.torn = false;
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -100,7 +99,7 @@ mod tests {
         now += LOOK;
         assert!(file.is_renamed(now));
         file.append(b"two\n").unwrap();
-        file.replace(open(&path));
+        let mut file = AppendFile::new(path.clone(), open(&path), false);
         file.append(b"three\n").unwrap();
         assert!(!file.is_renamed(now + LOOK));
         assert_eq!(fs::read_to_string(folder.path().join("log.1")).unwrap(), "one\ntwo\n");

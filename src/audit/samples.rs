@@ -54,9 +54,18 @@ pub fn all() -> Vec<Event> {
         Event::HookStart { repo: repo(), commit, uid: 1000 },
         Event::HookEnd { repo: repo(), commit, uid: 1000, end: End::Exit(1), ms: 5 },
         Event::HookEnd { repo: repo(), commit, uid: 1000, end: End::Signal(9), ms: 5 },
-        Event::ConfigLoaded { file: "/etc/gwg/config.yaml".into(), generation: 1, added: 3, removed: 0, changed: 0 },
-        Event::ConfigRejected {
+        Event::ConfigLoaded {
             file: "/etc/gwg/config.yaml".into(),
+            generation: 1,
+            cause: "start",
+            added: 3,
+            removed: 0,
+            changed: 0,
+            repos: 3,
+            listen: "[::]:5555".parse().unwrap(),
+        },
+        Event::ConfigRejected {
+            file: Some("/etc/gwg/config.yaml".into()),
             line: Some(12),
             key: Some("repos[0].lable".into()),
             reason: "there is no such key".into(),

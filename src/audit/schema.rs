@@ -154,7 +154,7 @@ schemas! {
     HOOK_START = "hook.start", Daemon.Info, "A hook was started.", &[REPO, COMMIT, UID];
     HOOK_END = "hook.end", Daemon.Info, "A hook ended.", &[REPO, COMMIT, UID, EXIT, SIGNAL, MS];
     CONFIG_LOADED = "config.loaded", Authpriv.Notice, "A configuration is in force.",
-        &[FILE, ("generation", "counts configurations since the start, from 1"), ("added", "repositories that are new"), ("removed", "repositories that are gone"), ("changed", "repositories that changed")];
+        &[FILE, ("generation", "counts configurations since the start, from 1"), ("cause", "`start`, `SIGHUP`, `file` or `operator`"), ("added", "repositories that are new"), ("removed", "repositories that are gone"), ("changed", "repositories that changed"), ("repos", "how many there are"), ("listen", "where gwg listens")];
     CONFIG_REJECTED = "config.rejected", Authpriv.Error, "A configuration was refused; the one before stays in force.",
         &[FILE, ("line", "the line, where it is known"), ("key", "the key"), ("reason", "what is wrong")];
     PROCESS_START = "process.start", Daemon.Notice, "A child was started.", &[ROLE, PID, UID, REPO];

@@ -25,12 +25,6 @@ pub struct Content {
     pub public: bool,
 }
 
-/// The reader: keeps what it has read, so that thousands of repositories may share a key.
-pub struct Files {
-    rights: Option<Rights>,
-    seen: HashMap<PathBuf, Result<Rc<Content>, Fault>>,
-}
-
 /// A file that is appended to, opened with no more rights than the configuration's owner has.
 #[derive(Debug)]
 pub struct OutputFile {
@@ -48,8 +42,14 @@ impl OutputFile {
     /// # Errors
     /// Those of opening, or it is no regular file.
     pub fn reopen(&self) -> io::Result<File> {
-        with(self.rights.as_ref(), || open_output(&self.path, false))
+        open_with(self.rights.as_ref(), &self.path, false)
     }
+}
+
+/// The reader: keeps what it has read, so that thousands of repositories may share a key.
+pub struct Files {
+    rights: Option<Rights>,
+    seen: HashMap<PathBuf, Result<Rc<Content>, Fault>>,
 }
 
 impl Files {
@@ -74,7 +74,7 @@ impl Files {
 
     /// Opens a log or audit file for appending; makes it where it is missing, unless `dry`.
     pub fn open_output(&self, path: &Path, dry: bool) -> Result<OutputFile, Fault> {
-        let opened = with(self.rights.as_ref(), || open_output(path, dry));
+        let opened = open_with(self.rights.as_ref(), path, dry);
         opened.map(|file| OutputFile { path: path.to_owned(), file, rights: self.rights.clone() }).map_err(|error| {
             let who = self.rights.as_ref().map_or(String::new(), |_| " by the configuration's owner".to_owned());
             Fault::new(
@@ -119,6 +119,13 @@ fn read(path: &Path, longest: u64) -> io::Result<Content> {
     Ok(Content { bytes, public: about.mode() & 0o004 != 0 })
 }
 
+fn open_with(rights: Option<&Rights>, path: &Path, dry: bool) -> io::Result<File> {
+    with(rights, || open_output(path, dry)).or_else(|error| match rights {
+        None => open_as_owner(path, dry).ok_or(error),
+        Some(_) => Err(error),
+    })
+}
+
 fn open_output(path: &Path, dry: bool) -> io::Result<File> {
     let opened = OpenOptions::new()
         .append(true)
@@ -135,6 +142,14 @@ fn open_output(path: &Path, dry: bool) -> io::Result<File> {
         opened => opened?,
     };
     regular(&file).map(|_| file)
+}
+
+/// A running gwg has given up root's right to write any file. What it may do is become the one whose file,
+/// or directory, it is.
+fn open_as_owner(path: &Path, dry: bool) -> Option<File> {
+    let about = path.symlink_metadata().or_else(|_| path.parent().unwrap_or(path).metadata()).ok()?;
+    let owner = Some(about.uid()).filter(|uid| *uid != 0 && nix::unistd::geteuid().is_root())?;
+    Rights::of(owner).with(|| open_output(path, dry)).ok()
 }
 
 fn regular(file: &File) -> io::Result<std::fs::Metadata> {

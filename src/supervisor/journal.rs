@@ -2,6 +2,7 @@
 //! record with one number. Runs in the supervisor, which alone writes both, and so alone says who said
 //! what.
 
+use super::outcome::{Cause, Difference, Reason};
 use super::process::Exit;
 use super::{lines, log};
 use crate::audit::event::{Child, Delivery, End, Event, Level, Sink, Update, Violation};
@@ -10,7 +11,7 @@ use crate::audit::{Audit, DeliveryEvent, DeliveryResult, HostKey, ReconcileEvent
 use crate::confine::Role;
 use crate::confine::host;
 use crate::confine::spawn::Account;
-use crate::ids::RepoId;
+use crate::ids::{Generation, RepoId};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::collections::BTreeMap;
@@ -20,7 +21,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
+
+/// Repositories, or problems, of a configuration that are named; the others are counted.
+const NAMED: usize = 20;
 
 /// The one audit of this process, as the log is one.
 static AUDIT: OnceLock<Audit> = OnceLock::new();
@@ -67,23 +71,39 @@ fn record(by: By, event: Event) {
 #[derive(Clone)]
 pub struct Journal {
     names: Arc<BTreeMap<RepoId, String>>,
+    /// Of the configuration before: its updates may still run.
+    before: Arc<BTreeMap<RepoId, String>>,
     by: By,
 }
 
 impl Journal {
     /// Calls repositories by these names.
     pub fn new(names: Arc<BTreeMap<RepoId, String>>) -> Self {
-        Self { names, by: By::gwg() }
+        Self { names, before: Arc::default(), by: By::gwg() }
+    }
+
+    /// Calls repositories by these names. `running`: those of which there will be news though they
+    /// may be gone.
+    pub fn rename(&mut self, names: Arc<BTreeMap<RepoId, String>>, running: impl Iterator<Item = RepoId>) {
+        let kept: Vec<_> = running.filter_map(|id| Some((id, self.before.get(&id)?.clone()))).collect();
+        let mut before = std::mem::replace(&mut self.names, names);
+        if !kept.is_empty() {
+            let all = Arc::make_mut(&mut before);
+            for (id, name) in kept {
+                all.entry(id).or_insert(name);
+            }
+        }
+        self.before = before;
     }
 
     /// The same for what that child says.
     pub fn of(&self, role: Role, pid: u32) -> Self {
-        Self { names: Arc::clone(&self.names), by: By { name: role.name(), pid } }
+        Self { names: Arc::clone(&self.names), before: Arc::clone(&self.before), by: By { name: role.name(), pid } }
     }
 
     /// The repository's name; empty for one that never was.
     pub fn name(&self, repo: RepoId) -> &str {
-        self.names.get(&repo).map_or("", String::as_str)
+        self.names.get(&repo).or_else(|| self.before.get(&repo)).map_or("", String::as_str)
     }
 
     /// A request was answered.
@@ -139,10 +159,52 @@ impl Journal {
     }
 }
 
-/// A configuration is in force. `generation` counts from 1.
-pub fn config_loaded(file: &Path, generation: u64, added: usize, removed: usize, changed: usize) {
-    let [added, removed, changed] = [added, removed, changed].map(|count| count as u64);
-    record(By::gwg(), Event::ConfigLoaded { file: file.display().to_string(), generation, added, removed, changed });
+/// The configuration that gwg starts with is in force.
+pub fn config_begun(file: &Path, repos: usize, listen: SocketAddr) {
+    let difference = Difference::default();
+    config(file, Generation::FIRST, "start", [repos, difference.removed.len(), difference.changed.len()], repos, listen);
+}
+
+/// Another configuration is in force.
+pub fn config_loaded(file: &Path, generation: Generation, cause: Cause, difference: &Difference, repos: usize, listen: SocketAddr) {
+    let Difference { added, removed, changed } = difference;
+    config(file, generation, cause.word(), [added.len(), removed.len(), changed.len()], repos, listen);
+    for (paths, what) in [(added, "added"), (removed, "removed; its work tree stays on disk"), (changed, "changed")] {
+        paths.iter().take(NAMED).for_each(|repo| info!(%repo, "repository {what}"));
+        if paths.len() > NAMED {
+            info!(count = paths.len() - NAMED, "more repositories {what}");
+        }
+    }
+}
+
+fn config(file: &Path, generation: Generation, cause: &'static str, counts: [usize; 3], repos: usize, listen: SocketAddr) {
+    let ([added, removed, changed], repos) = (counts.map(|count| count as u64), repos as u64);
+    let (file, generation) = (file.display().to_string(), u64::from(generation.number()));
+    record(By::gwg(), Event::ConfigLoaded { file, generation, cause, added, removed, changed, repos, listen });
+}
+
+/// The configuration was read, and is the one in force.
+pub fn config_unchanged(generation: Generation, cause: Cause) {
+    match cause {
+        Cause::Signal | Cause::Operator => info!(%generation, cause = cause.word(), "config unchanged"),
+        // A file that was touched is no news.
+        Cause::File => debug!(%generation, cause = cause.word(), "config unchanged"),
+    }
+}
+
+/// The configuration was read, and does not come into force.
+pub fn config_refused(generation: Generation, cause: Cause, reasons: &[Reason]) {
+    for Reason { file, line, key, what } in reasons.iter().take(NAMED) {
+        let file = file.as_ref().map(|file| file.display().to_string());
+        let line = line.map(|line| line as u64);
+        record(By::gwg(), Event::ConfigRejected { file, line, key: key.clone(), reason: what.clone() });
+    }
+    error!(cause = cause.word(), problems = reasons.len(), in_force = %generation, "config refused; the one that was in force still is");
+}
+
+/// The log could not be changed.
+pub fn log_not_changed(error: &std::io::Error) {
+    error!(%error, "the log stays as it was");
 }
 
 /// The gateway serves.
@@ -222,6 +284,16 @@ pub fn process_ended(role: Role, pid: u32, exit: Exit, uptime: Duration, wait: O
 pub fn process_ended_for(role: Role, pid: u32, exit: Exit, uptime: Duration, repo: &str) {
     let child = Child { role: role.name(), pid, repo: Some(repo.to_owned()) };
     record(By::gwg(), Event::ProcessExit { child, end: how(exit), uptime_s: uptime.as_secs(), wait_s: None });
+}
+
+/// A child ends again and again.
+pub fn degraded(role: Role, restarts: usize) {
+    error!(role = %role.name(), restarts, "degraded: the process ended this often within a minute; the lines before say how");
+}
+
+/// A child has not answered for too long, and is ended.
+pub fn silent(role: Role, pid: u32) {
+    error!(role = %role.name(), pid, "the process has not answered for 30 s; it is ended");
 }
 
 /// A child could not be started.

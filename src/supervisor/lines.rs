@@ -24,13 +24,10 @@ pub fn write(entry: &Entry) {
         Event::HookEnd { repo, commit, uid, end, ms } => {
             info!(%repo, commit = %commit.short(), uid, how = %How(*end), ms, seq, "hook ended");
         }
-        Event::ConfigLoaded { file, generation, added, removed, changed } => {
-            info!(%file, generation, added, removed, changed, seq, "configuration loaded");
+        Event::ConfigLoaded { file, generation, cause, added, removed, changed, repos, listen } => {
+            info!(generation, %cause, added, removed, changed, repos, %listen, %file, seq, "config loaded");
         }
-        Event::ConfigRejected { file, line, key, reason } => {
-            let (line, key) = (OrDash(*line), OrDash(key.as_ref()));
-            error!(%file, %line, %key, %reason, seq, "configuration rejected; the one before stays in force");
-        }
+        Event::ConfigRejected { file, line, key, reason } => error!(file, line, key, %reason, seq, "config refused"),
         Event::ProcessStart { .. } | Event::ProcessExit { .. } | Event::ProcessThrottled { .. } => process(*seq, event),
         Event::ConfinementLevel { child: Child { role, pid, .. }, level } => confined(*seq, role, *pid, level),
         Event::ConfinementViolation { child: Child { role, pid, .. }, kind, detail } => {

@@ -36,6 +36,11 @@ impl Reconcile {
         told
     }
 
+    /// What has yet to be compared.
+    pub fn left(&self) -> impl Iterator<Item = RepoId> {
+        self.running.iter().flat_map(|running| running.left.iter().copied())
+    }
+
     /// An update ended; whatever it was for, its repository has been compared. Gives the reconcile's end,
     /// where this was the last.
     pub fn hear(&mut self, event: &UpdateEvent, now: Instant) -> Option<ReconcileEvent> {
