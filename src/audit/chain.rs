@@ -157,7 +157,7 @@ mod tests {
         let mut random = Random::new(0xf11e);
         for round in 0..20_000 {
             let text = String::from_utf8_lossy(&random.hostile()).into_owned();
-            let event = Event::ConfigRejected { file: text.clone(), line: None, key: Some(text.clone()), reason: text };
+            let event = Event::ConfigRejected { file: Some(text.clone()), line: None, key: Some(text.clone()), reason: text };
             let (line, _) = line(&entry(event), &Hash::zero());
             let body = line.strip_suffix('\n').unwrap();
             assert!(body.bytes().all(|byte| (0x20..=0x7e).contains(&byte)), "round {round}");

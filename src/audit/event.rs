@@ -56,8 +56,19 @@ pub enum Event {
         bytes: u64,
         /// Milliseconds from order to end.
         ms: u64,
-        /// The announced commit was not there.
-        awaited: Option<Awaited>,
+    },
+    /// What was deployed does not contain the commit that was announced.
+    UpdateAwaits {
+        /// Which.
+        update: Update,
+        /// The commit that was deployed.
+        new: CommitId,
+        /// The commit that was announced.
+        announced: CommitId,
+        /// Which try, from 1.
+        attempt: u32,
+        /// Milliseconds until the next.
+        next_ms: u64,
     },
     /// An update failed.
     UpdateFailed {
@@ -120,17 +131,23 @@ pub enum Event {
         file: String,
         /// Counted from 1.
         generation: u64,
+        /// Why it was read.
+        cause: &'static str,
         /// New repositories.
         added: u64,
         /// Repositories that are gone.
         removed: u64,
         /// Repositories that changed.
         changed: u64,
+        /// All of them.
+        repos: u64,
+        /// Where gwg listens.
+        listen: SocketAddr,
     },
     /// A configuration was refused.
     ConfigRejected {
-        /// Its file.
-        file: String,
+        /// Its file, where it is one's fault.
+        file: Option<String>,
         /// The line, where it is known.
         line: Option<u64>,
         /// The key, where it is one.
@@ -224,8 +241,6 @@ pub enum Event {
     ServiceStop {
         /// Who asked for it.
         signal: &'static str,
-        /// What had to be ended by force.
-        cut_short: u64,
     },
 }
 
@@ -253,17 +268,6 @@ pub struct Update {
     pub cause: Cause,
     /// The newest delivery that marked it.
     pub delivery: Option<DeliveryId>,
-}
-
-/// A commit that was announced and is not there yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Awaited {
-    /// The commit.
-    pub commit: CommitId,
-    /// Which try, from 1.
-    pub attempt: u32,
-    /// Milliseconds until the next.
-    pub next_ms: u64,
 }
 
 /// A process of gwg's.
@@ -363,6 +367,7 @@ impl Event {
             Self::UpdateStart(_) => &schema::UPDATE_START,
             Self::UpdateEnd { .. } if self.is_noop() => &schema::UPDATE_NOOP,
             Self::UpdateEnd { .. } => &schema::UPDATE_OK,
+            Self::UpdateAwaits { .. } => &schema::UPDATE_AWAITS,
             Self::UpdateFailed { .. } => &schema::UPDATE_FAILED,
             Self::HostKeyRefused { .. } => &schema::HOSTKEY_REFUSED,
             Self::TriggerTouched { .. } => &schema::TRIGGER_TOUCHED,

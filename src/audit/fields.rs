@@ -2,7 +2,7 @@
 //! the line of the audit file are made of. Pure. Runs in the supervisor.
 
 use super::delivery::Ignored;
-use super::event::{Awaited, Child, Delivery, End, Event, Level, Summary, Update};
+use super::event::{Child, Delivery, End, Event, Level, Summary, Update};
 use super::text;
 use std::fmt::Display;
 
@@ -74,6 +74,10 @@ impl Fields {
                 self.update(update);
             }
             Event::UpdateEnd { .. } => self.update_end(event),
+            Event::UpdateAwaits { update, new, announced, attempt, next_ms } => {
+                self.update(update).text("new", new).text("announced", announced);
+                self.number("attempt", *attempt).number("next_ms", *next_ms);
+            }
             Event::UpdateFailed { update, failure, attempt, last: _, next_ms, ms } => {
                 self.update(update).text("step", failure.step.word()).text("reason", failure.reason.word());
                 self.number("attempt", *attempt).number("next_ms", *next_ms).number("ms", *ms);
@@ -90,12 +94,13 @@ impl Fields {
             Event::HookEnd { repo, commit, uid, end, ms } => {
                 self.text("repo", repo).text("commit", commit).number("uid", *uid).end(*end).number("ms", *ms);
             }
-            Event::ConfigLoaded { file, generation, added, removed, changed } => {
-                self.text("file", file).number("generation", *generation);
+            Event::ConfigLoaded { file, generation, cause, added, removed, changed, repos, listen } => {
+                self.text("file", file).number("generation", *generation).text("cause", cause);
                 self.number("added", *added).number("removed", *removed).number("changed", *changed);
+                self.number("repos", *repos).text("listen", listen);
             }
             Event::ConfigRejected { file, line, key, reason } => {
-                self.text("file", file).maybe("line", *line).maybe("key", key.as_ref()).text("reason", reason);
+                self.maybe("file", file.as_ref()).maybe("line", *line).maybe("key", key.as_ref()).text("reason", reason);
             }
             Event::ProcessStart { child, uid } => {
                 self.child(child).number("uid", *uid).maybe("repo", child.repo.as_ref());
@@ -130,8 +135,8 @@ impl Fields {
             Event::ServiceReady { listen, repos } => {
                 self.service().text("listen", listen).number("repos", *repos);
             }
-            Event::ServiceStop { signal, cut_short } => {
-                self.service().text("signal", signal).number("cut_short", *cut_short);
+            Event::ServiceStop { signal } => {
+                self.service().text("signal", signal);
             }
         }
     }
@@ -145,7 +150,7 @@ impl Fields {
     }
 
     fn update_end(&mut self, event: &Event) {
-        let Event::UpdateEnd { update, old, new, forced, triggered: _, bytes, ms, awaited } = event else { return };
+        let Event::UpdateEnd { update, old, new, forced, triggered: _, bytes, ms } = event else { return };
         self.update(update);
         if *old == Some(*new) {
             self.text("new", new);
@@ -153,9 +158,6 @@ impl Fields {
             self.maybe("old", *old).text("new", new).flag("forced", *forced).number("bytes", *bytes);
         }
         self.number("ms", *ms);
-        if let Some(Awaited { commit, attempt, next_ms }) = awaited {
-            self.text("awaited", commit).number("attempt", *attempt).number("next_ms", *next_ms);
-        }
     }
 
     fn child(&mut self, child: &Child) -> &mut Self {

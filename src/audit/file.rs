@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often at most the path is looked at.
@@ -19,30 +19,39 @@ pub struct AppendFile {
     looked: Option<Instant>,
 }
 
+/// Not all could be written.
+#[derive(Debug)]
+pub struct Unwritten {
+    /// Bytes that are in the file.
+    pub written: usize,
+    /// The kernel's answer.
+    pub error: io::Error,
+}
+
 impl AppendFile {
     /// A file that has been opened for appending. `torn`: it does not end with a whole line.
     pub fn new(path: PathBuf, file: File, torn: bool) -> Self {
         Self { path, file, torn, looked: None }
     }
 
-    /// Appends a line, which ends with its newline.
+    /// Appends lines, which end with a newline.
     ///
     /// # Errors
-    /// The kernel's; a part of the line may be in the file.
-    pub fn append(&mut self, line: &[u8]) -> io::Result<()> {
+    /// [`Unwritten`] where the disk does not take all of them.
+    pub fn append(&mut self, lines: &[u8]) -> Result<(), Unwritten> {
         if self.torn {
-            self.file.write_all(b"\n")?;
+            self.file.write_all(b"\n").map_err(|error| Unwritten { written: 0, error })?;
             self.torn = false;
         }
-        let mut rest = line;
-        while !rest.is_empty() {
+        let mut written = 0;
+        while let Some(rest) = lines.get(written..).filter(|rest| !rest.is_empty()) {
             match self.file.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Ok(0) => return Err(Unwritten { written, error: io::ErrorKind::WriteZero.into() }),
+                Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.torn = rest.len() < line.len();
-                    return Err(error);
+                    self.torn = lines.get(..written).is_some_and(|part| part.last().is_some_and(|byte| *byte != b'\n'));
+                    return Err(Unwritten { written, error });
                 }
             }
         }
@@ -61,10 +70,9 @@ impl AppendFile {
         self.file.metadata().is_ok_and(|open| named.as_ref().map(place) != Some(place(&open)))
     }
 
-    /// Goes on in another file, which is new or ends with a whole line.
-    pub fn replace(&mut self, file: File) {
-        self.file = file;
-        self.torn = false;
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -91,7 +99,7 @@ mod tests {
         now += LOOK;
         assert!(file.is_renamed(now));
         file.append(b"two\n").unwrap();
-        file.replace(open(&path));
+        let mut file = AppendFile::new(path.clone(), open(&path), false);
         file.append(b"three\n").unwrap();
         assert!(!file.is_renamed(now + LOOK));
         assert_eq!(fs::read_to_string(folder.path().join("log.1")).unwrap(), "one\ntwo\n");
@@ -112,7 +120,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_and_nothing_else() {
         let mut file = AppendFile::new("/dev/full".into(), File::options().append(true).open("/dev/full").unwrap(), false);
-        assert_eq!(file.append(b"line\n").unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert_eq!(file.append(b"line\n").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.append(b"line\n").unwrap_err().error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.append(b"line\n").unwrap_err().error.kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -15,6 +15,8 @@
 //! | `queue`, `writer`, `syslog`, `file` | the thread behind it, and its two sinks |
 
 pub mod delivery;
+pub mod host_key;
+pub mod reconcile;
 pub mod text;
 pub mod update;
 
@@ -50,6 +52,8 @@ pub mod verify;
 mod writer;
 
 pub use delivery::{DeliveryEvent, DeliveryResult, Ignored, Rejected};
+pub use host_key::{HostKey, KeyKind};
+pub use reconcile::{ReconcileCause, ReconcileEvent};
 pub use update::{Cause, Failure, Reason, Step, UpdateEvent, UpdateResult};
 
 #[cfg(feature = "supervisor")]

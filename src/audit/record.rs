@@ -3,7 +3,6 @@
 
 use super::chain::{self, Hash};
 use super::event::{Event, Sink};
-use super::file::AppendFile;
 use super::flood::Flood;
 use super::queue::{Class, Queue};
 use super::render::Format;
@@ -89,22 +88,16 @@ impl Audit {
         Ok(audit)
     }
 
-    /// Other settings from now on. Gives the audit file's last hash.
+    /// Other settings from now on. Gives the audit file's last hash, which says something only before the
+    /// first record.
     ///
     /// # Errors
     /// The audit file's end can't be read; nothing is changed.
     pub fn configure(&self, settings: Settings) -> io::Result<Option<String>> {
-        let Settings { syslog, facility, tag, file } = settings;
-        let mut broken = false;
-        let file = match file {
-            None => None,
-            Some((path, mut file)) => {
-                let chain::End { hash, torn } = chain::end_of(&mut file)?;
-                broken = hash.is_none();
-                Some((AppendFile::new(path, file, torn), hash.unwrap_or_else(Hash::zero)))
-            }
-        };
-        let chain = file.as_ref().map(|(_, hash)| hash.digits().to_owned());
+        let Settings { syslog, facility, tag, mut file } = settings;
+        let end = file.as_mut().map(|(_, file)| chain::end_of(file)).transpose()?;
+        let broken = end.as_ref().is_some_and(|end| end.hash.is_none());
+        let chain = end.map(|end| end.hash.unwrap_or_else(Hash::zero).digits().to_owned());
         let syslog = syslog.map(|path| Syslog::new(path, Format::new(&tag, facility)));
         let mut state = self.state();
         (state.sinks, state.broken) = (syslog.is_some() || file.is_some(), broken);

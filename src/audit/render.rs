@@ -265,7 +265,7 @@ pub(super) mod tests {
             let texts: [Vec<u8>; 3] = std::array::from_fn(|_| random.hostile());
             let shown = texts.each_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
             let [file, key, reason] = shown.clone();
-            let record = rendered(Event::ConfigRejected { file, line: None, key: Some(key), reason });
+            let record = rendered(Event::ConfigRejected { file: Some(file), line: None, key: Some(key), reason });
             assert!(record.bytes().all(|byte| (0x20..=0x7e).contains(&byte)), "round {round}: {record:?}");
             assert!(record.len() <= RECORD, "round {round}: {} bytes", record.len());
             let parsed = parse(&record).unwrap_or_else(|| panic!("round {round}: {record}"));

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::delivery::{Ignored, Rejected};
-use super::event::{Awaited, Child, Delivery, End, Event, Level, Sink, Summary, Update, Violation};
+use super::event::{Child, Delivery, End, Event, Level, Sink, Summary, Update, Violation};
 use super::update::{Cause, Failure, Reason, Step};
 use crate::ids::{CommitId, DeliveryId};
 
@@ -13,9 +13,8 @@ pub fn all() -> Vec<Event> {
     let repo = || "/hooks/site".to_owned();
     let delivery = || Delivery { source: "2001:db8::1".parse().unwrap(), repo: Some(repo()), id, bytes: 7423, micros: 811 };
     let update = || Update { repo: repo(), cause: Cause::Delivery, delivery: id };
-    let awaited = Some(Awaited { commit, attempt: 1, next_ms: 1000 });
     let child = |role| Child { role, pid: 4711, repo: Some(repo()) };
-    let end = |old, forced| Event::UpdateEnd { update: update(), old, new: commit, forced, triggered: true, bytes: 812, ms: 93, awaited };
+    let end = |old, forced| Event::UpdateEnd { update: update(), old, new: commit, forced, triggered: true, bytes: 812, ms: 93 };
     let exit = |end| Event::ProcessExit { child: child("gwg-worker"), end, uptime_s: 60, wait_s: Some(1) };
     let level = Level {
         uid: "64003".into(),
@@ -36,6 +35,7 @@ pub fn all() -> Vec<Event> {
         Event::UpdateStart(update()),
         end(Some(CommitId::from_bytes([1; 20])), true),
         end(Some(commit), false),
+        Event::UpdateAwaits { update: update(), new: commit, announced: commit, attempt: 1, next_ms: 1000 },
         Event::UpdateFailed {
             update: update(),
             failure: Failure { step: Step::Fetch, reason: Reason::HostKey },
@@ -54,9 +54,18 @@ pub fn all() -> Vec<Event> {
         Event::HookStart { repo: repo(), commit, uid: 1000 },
         Event::HookEnd { repo: repo(), commit, uid: 1000, end: End::Exit(1), ms: 5 },
         Event::HookEnd { repo: repo(), commit, uid: 1000, end: End::Signal(9), ms: 5 },
-        Event::ConfigLoaded { file: "/etc/gwg/config.yaml".into(), generation: 1, added: 3, removed: 0, changed: 0 },
-        Event::ConfigRejected {
+        Event::ConfigLoaded {
             file: "/etc/gwg/config.yaml".into(),
+            generation: 1,
+            cause: "start",
+            added: 3,
+            removed: 0,
+            changed: 0,
+            repos: 3,
+            listen: "[::]:5555".parse().unwrap(),
+        },
+        Event::ConfigRejected {
+            file: Some("/etc/gwg/config.yaml".into()),
             line: Some(12),
             key: Some("repos[0].lable".into()),
             reason: "there is no such key".into(),
@@ -72,7 +81,7 @@ pub fn all() -> Vec<Event> {
         Event::LogGap { lost: 12, cause: Sink::Syslog },
         Event::ServiceStart { chain: Some("0".repeat(64)) },
         Event::ServiceReady { listen: "[::]:5555".parse().unwrap(), repos: 3 },
-        Event::ServiceStop { signal: "SIGTERM", cut_short: 0 },
+        Event::ServiceStop { signal: "SIGTERM" },
     ]
 }
 

@@ -106,7 +106,6 @@ const NEW: (&str, &str) = ("new", "the commit that the work tree is at");
 const OLD: (&str, &str) = ("old", "the commit before; none after a clone");
 const FORCED: (&str, &str) = ("forced", "history was rewritten: `old` is no ancestor of `new`");
 const BYTES: (&str, &str) = ("bytes", "bytes received");
-const AWAITED: (&str, &str) = ("awaited", "the commit that the payload announced and the remote did not have yet; it is tried again");
 const ATTEMPT: (&str, &str) = ("attempt", "which try this was, from 1");
 const NEXT: (&str, &str) = ("next_ms", "milliseconds until the next try");
 const EVENT: (&str, &str) = ("event", "`push`, `ping` or `other`");
@@ -141,8 +140,10 @@ schemas! {
           ("window_ms", "in how many milliseconds")];
     UPDATE_START = "update.start", Daemon.Info, "An update was ordered.", &[REPO, CAUSE, DELIVERY];
     UPDATE_OK = "update.ok", Daemon.Info, "The work tree was changed.",
-        &[REPO, CAUSE, DELIVERY, OLD, NEW, FORCED, BYTES, MS, AWAITED, ATTEMPT, NEXT];
-    UPDATE_NOOP = "update.noop", Daemon.Info, "The work tree was current already.", &[REPO, CAUSE, DELIVERY, NEW, MS, AWAITED, ATTEMPT, NEXT];
+        &[REPO, CAUSE, DELIVERY, OLD, NEW, FORCED, BYTES, MS];
+    UPDATE_NOOP = "update.noop", Daemon.Info, "The work tree was current already.", &[REPO, CAUSE, DELIVERY, NEW, MS];
+    UPDATE_AWAITS = "update.awaits", Daemon.Info, "What was deployed does not contain the announced commit yet (forges replicate lazily); it is tried again.",
+        &[REPO, CAUSE, DELIVERY, NEW, ("announced", "the commit that the payload announced"), ATTEMPT, NEXT];
     UPDATE_FAILED = "update.failed", Daemon.Error, "An update failed, and is tried again.",
         &[REPO, CAUSE, DELIVERY, ("step", "`start`, `open`, `fetch`, `verify`, `reset` or `trigger`"),
           ("reason", "`net`, `auth`, `host_key`, `certificate`, `no_repository`, `no_label`, `foreign_directory`, `locked`, `directory`, `no_space`, `limit`, `memory`, `corrupt`, `deadline`, `crashed`, `not_started` or `other`"),
@@ -153,7 +154,7 @@ schemas! {
     HOOK_START = "hook.start", Daemon.Info, "A hook was started.", &[REPO, COMMIT, UID];
     HOOK_END = "hook.end", Daemon.Info, "A hook ended.", &[REPO, COMMIT, UID, EXIT, SIGNAL, MS];
     CONFIG_LOADED = "config.loaded", Authpriv.Notice, "A configuration is in force.",
-        &[FILE, ("generation", "counts configurations since the start, from 1"), ("added", "repositories that are new"), ("removed", "repositories that are gone"), ("changed", "repositories that changed")];
+        &[FILE, ("generation", "counts configurations since the start, from 1"), ("cause", "`start`, `SIGHUP`, `file` or `operator`"), ("added", "repositories that are new"), ("removed", "repositories that are gone"), ("changed", "repositories that changed"), ("repos", "how many there are"), ("listen", "where gwg listens")];
     CONFIG_REJECTED = "config.rejected", Authpriv.Error, "A configuration was refused; the one before stays in force.",
         &[FILE, ("line", "the line, where it is known"), ("key", "the key"), ("reason", "what is wrong")];
     PROCESS_START = "process.start", Daemon.Notice, "A child was started.", &[ROLE, PID, UID, REPO];
@@ -177,7 +178,7 @@ schemas! {
         &[VERSION, ("libgit2", "the library's version"), ("libssh2", "the version of its Rust crate"), ("openssl", "the library's version"), PID,
           ("chain", "the last hash in the audit file, where there is one")];
     SERVICE_READY = "service.ready", Daemon.Notice, "gwg serves.", &[VERSION, PID, ("listen", "the address"), ("repos", "how many are configured")];
-    SERVICE_STOP = "service.stop", Daemon.Notice, "gwg ends.", &[VERSION, PID, ("signal", "the signal that asked for it"), ("cut_short", "processes that did not end in time and were ended")];
+    SERVICE_STOP = "service.stop", Daemon.Notice, "gwg ends.", &[VERSION, PID, ("signal", "the signal that asked for it")];
 }
 
 #[cfg(test)]

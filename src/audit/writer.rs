@@ -9,6 +9,7 @@ use super::queue::Queue;
 use super::render::Entry;
 use super::syslog::Syslog;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -35,8 +36,8 @@ pub enum Order {
 pub struct Sinks {
     /// To syslog.
     pub syslog: Option<Syslog>,
-    /// To the audit file, after this hash.
-    pub file: Option<(AppendFile, Hash)>,
+    /// To the audit file, open for reading and appending.
+    pub file: Option<(PathBuf, File)>,
 }
 
 /// What the thread tells.
@@ -82,7 +83,9 @@ impl Told {
 pub struct Writer {
     queue: Arc<Queue<Order>>,
     told: Arc<Told>,
-    sinks: Sinks,
+    syslog: Option<Syslog>,
+    /// The audit file, and the hash that its next line begins with.
+    file: Option<(AppendFile, Hash)>,
     /// Records that the file could not take, since it last took one.
     unwritten: u64,
 }
@@ -90,13 +93,13 @@ pub struct Writer {
 impl Writer {
     /// With nowhere to write yet.
     pub fn new(queue: Arc<Queue<Order>>, told: Arc<Told>) -> Self {
-        Self { queue, told, sinks: Sinks { syslog: None, file: None }, unwritten: 0 }
+        Self { queue, told, syslog: None, file: None, unwritten: 0 }
     }
 
     /// Writes until told to end.
     pub fn run(mut self) {
         loop {
-            let rest = self.sinks.syslog.as_ref().and_then(|syslog| syslog.rest(Instant::now()));
+            let rest = self.syslog.as_ref().and_then(|syslog| syslog.rest(Instant::now()));
             let mut order = self.queue.take(rest);
             let mut taken = 0;
             while let Some(next) = order {
@@ -118,8 +121,8 @@ impl Writer {
             Order::Record(entry) => self.write(*entry),
             Order::Sinks(sinks) => self.change(sinks),
             Order::Reopened(file) => {
-                if let Some((old, _)) = &mut self.sinks.file {
-                    old.replace(file);
+                if let Some((old, hash)) = self.file.take() {
+                    self.file = open(old.path().to_owned(), file, Some(hash));
                 }
             }
             Order::End(..) => {}
@@ -127,17 +130,19 @@ impl Writer {
     }
 
     fn change(&mut self, sinks: Sinks) {
-        let before = std::mem::replace(&mut self.sinks, sinks);
-        match (before.syslog, &mut self.sinks.syslog) {
+        let before = std::mem::replace(&mut self.syslog, sinks.syslog);
+        match (before, &mut self.syslog) {
             (Some(before), Some(now)) => now.inherit(before),
             (Some(before), None) => self.told.lose(Sink::Syslog, before.left()),
             (None, _) => {}
         }
         self.tell_unwritten();
+        let last = self.file.take().map(|(_, hash)| hash);
+        self.file = sinks.file.and_then(|(path, file)| open(path, file, last));
     }
 
     fn write(&mut self, entry: Entry) {
-        if let Some((file, last)) = &mut self.sinks.file {
+        if let Some((file, last)) = &mut self.file {
             let (line, hash) = chain::line(&entry, last);
             match file.append(line.as_bytes()) {
                 Ok(()) => {
@@ -147,7 +152,7 @@ impl Writer {
                 Err(_) => self.unwritten += 1,
             }
         }
-        if let Some(syslog) = &mut self.sinks.syslog {
+        if let Some(syslog) = &mut self.syslog {
             syslog.push(entry);
         }
     }
@@ -158,18 +163,18 @@ impl Writer {
 
     fn send(&mut self) {
         let now = Instant::now();
-        if let Some(syslog) = &mut self.sinks.syslog {
+        if let Some(syslog) = &mut self.syslog {
             syslog.flush(now);
             self.told.lose(Sink::Syslog, syslog.take_lost());
         }
-        if self.sinks.file.as_mut().is_some_and(|(file, _)| file.is_renamed(now)) {
+        if self.file.as_mut().is_some_and(|(file, _)| file.is_renamed(now)) {
             self.told.renamed.store(true, Ordering::Relaxed);
             self.told.news.notify_one();
         }
     }
 
     fn end(&mut self, until: Instant) -> u64 {
-        let Some(syslog) = &mut self.sinks.syslog else { return self.unwritten };
+        let Some(syslog) = &mut self.syslog else { return self.unwritten };
         loop {
             let now = Instant::now();
             syslog.flush(now);
@@ -179,4 +184,12 @@ impl Writer {
             }
         }
     }
+}
+
+/// A file whose chain goes on where it ends; an empty one goes on from the file before it.
+fn open(path: PathBuf, mut file: File, last: Option<Hash>) -> Option<(AppendFile, Hash)> {
+    let is_empty = file.metadata().is_ok_and(|about| about.len() == 0);
+    let chain::End { hash, torn } = chain::end_of(&mut file).unwrap_or(chain::End { hash: None, torn: true });
+    let hash = if is_empty { last.or(hash) } else { hash };
+    Some((AppendFile::new(path, file, torn), hash.unwrap_or_else(Hash::zero)))
 }

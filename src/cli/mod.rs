@@ -1,5 +1,6 @@
 //! The operator's commands. Runs in the supervisor's executable; flags and help have one source.
 
+mod audit;
 mod check;
 mod demo;
 mod exit;
@@ -37,6 +38,9 @@ enum Command {
         #[arg(long)]
         host: bool,
     },
+    /// What can be done with audit files.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Shows the main job on this machine, with nothing but its own git.
     ///
     /// Sets up a remote on loopback, starts the real processes on it, pushes, delivers, forges and
@@ -60,6 +64,19 @@ enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Says whether each record of an audit file is as it was written and in its place, and which is not.
+    ///
+    /// Of several files, the older first, the chain must go on from one to the next. Exit status 1 where
+    /// a record was changed, removed or moved. What is missing at the end shows beside syslog only.
+    Verify {
+        /// The files.
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
 /// What this is, and what its executables are linked with.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GWG_LINKED"), ")");
 
@@ -70,6 +87,7 @@ Examples:
   gwg check --config ./site.toml   say what that would do, or what is wrong with it
   gwg check --host                 say how far this machine can confine gwg's processes
   gwg setup git@HOST:PATH          say what a new repository needs
+  gwg audit verify FILE            say whether an audit file is as it was written
   GWG_PORT=8080 gwg                variables override global keys";
 
 /// Reads the flags and does what they say.
@@ -92,6 +110,7 @@ pub fn main() -> ExitCode {
             }
         }
         Some(Command::Demo) => demo::main(),
+        Some(Command::Audit(AuditCommand::Verify { files })) => audit::main(&files),
         Some(Command::Secret) => end(secret::make().map(|secret| secret + "\n")),
         Some(Command::Setup(wishes)) => end(setup::text(&wishes)),
         Some(Command::Completions { shell }) => end(completions(shell)),

@@ -8,6 +8,7 @@
 //! | `overrides` | the `GWG_…` variables |
 //! | `check`, `repo`, `repo/credentials` | meaning: the global keys; a repository; what it trusts and is trusted by |
 //! | `accounts`, `owner`, `files` | users; who can write the configuration; reading with that user's rights |
+//! | `audit` | where audit records go |
 //! | `confinement` | what to do where the kernel can't confine in full |
 //! | `limits` | what one update may cost |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
@@ -16,6 +17,7 @@
 //! | `error`, `nearest` | what is wrong; what was probably meant |
 
 mod accounts;
+mod audit;
 mod check;
 mod confinement;
 mod directories;
@@ -41,6 +43,7 @@ mod url;
 
 pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
+pub use files::OutputFile;
 pub use nearest::nearest;
 pub use sources::{Since, Sources};
 pub use split::split;
@@ -48,7 +51,6 @@ pub use url::{Remote as RemoteUrl, Transport};
 
 use crate::brief::{Key, Label, RemoteName, listener, updater, worker};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -127,6 +129,8 @@ pub struct Config {
     pub confinement: Confinement,
     /// How the log is written.
     pub logging: Logging,
+    /// Where audit records go.
+    pub audit: Audit,
     /// How updates are scheduled.
     pub schedule: worker::Schedule,
     /// Whether missing work trees are cloned at start.
@@ -200,6 +204,26 @@ pub enum Confinement {
     BestEffort,
 }
 
+/// `audit`
+#[derive(Debug)]
+pub struct Audit {
+    /// The socket of syslog; none for no syslog.
+    pub syslog: Option<PathBuf>,
+    /// For all records; none for what each kind of event has.
+    pub facility: Option<crate::audit::Facility>,
+    /// What records call gwg.
+    pub tag: String,
+    /// The file with the hash chain.
+    pub file: Option<OutputFile>,
+}
+
+impl Audit {
+    /// Nowhere.
+    pub fn none() -> Self {
+        Self { syslog: None, facility: None, tag: String::new(), file: None }
+    }
+}
+
 /// How the log is written.
 #[derive(Debug)]
 pub struct Logging {
@@ -218,13 +242,8 @@ pub struct Logging {
 pub enum LogOutput {
     /// Standard output.
     Stdout,
-    /// A file, opened for appending with no more rights than the configuration's owner has.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// The open file.
-        file: File,
-    },
+    /// A file.
+    File(OutputFile),
 }
 
 /// `logging.format`

@@ -177,7 +177,7 @@ fn every_format_gives_the_same_configuration() {
             (LogFormat::Json, LogLevel::Debug, false),
             "{name}"
         );
-        assert!(matches!(&config.logging.output, LogOutput::File { path, .. } if *path == bench.at("log")), "{name}");
+        assert!(matches!(&config.logging.output, LogOutput::File(log) if log.path == bench.at("log")), "{name}");
         let [one, two] = &config.repos[..] else { panic!("{name}: {}", config.repos.len()) };
         assert_eq!(
             (one.path.as_str(), &one.directory, one.label.to_string().as_str(), one.remote.as_str()),
@@ -283,7 +283,7 @@ fn check_makes_no_log_file() {
     let mut bench = Bench::new();
     bench.env.dry = true;
     let text = format!("logging: {{output: \"@/log\"}}\n{SMALL}");
-    assert!(matches!(bench.load("c.yaml", &text).unwrap().logging.output, LogOutput::File { .. }));
+    assert!(matches!(bench.load("c.yaml", &text).unwrap().logging.output, LogOutput::File(_)));
     assert!(!bench.at("log").exists());
     let error = bench.error("c.yaml", &text.replace("@/log", "@/missing/log"));
     assert!(error.contains("logging.output"), "{error}");

@@ -1,7 +1,7 @@
 //! Listeners and the worker: started, told, judged, ended, started again. Runs in the supervisor, on
 //! its main thread: a child dies with the thread that forked it.
 
-use super::journal::{self, Journal};
+use super::journal::{self, Journal, Offence};
 use super::output;
 use super::places;
 use super::process::{self, Exit, Process};
@@ -64,14 +64,14 @@ impl Supervisor {
     }
 
     /// Ends a child that broke the rules; its end starts the next.
-    pub fn accuse(&mut self, role: Role, birth: Birth, detail: &'static str) {
+    pub fn accuse(&mut self, role: Role, birth: Birth, offence: impl Into<Offence>) {
         let process = match role {
             Role::Listener => self.listener_born(birth).map(|child| &child.process),
             Role::Worker => self.worker.as_ref().filter(|child| child.birth == birth).map(|child| &child.process),
             Role::Updater => None,
         };
         if let Some(process) = process {
-            accuse(role, process, detail);
+            accuse(role, process, offence);
         }
     }
 
@@ -232,9 +232,9 @@ impl Supervisor {
     /// A child that could not even be started is one that died before it served.
     fn retry_start(&mut self, role: Role, started: io::Result<()>) {
         let Err(error) = started else { return };
-        journal::process_not_started(role, &error);
         let restart = if role == Role::Worker { &mut self.worker_restart } else { &mut self.listener_restart };
         let wait = restart.died(false, Instant::now());
+        journal::process_not_started_for(role, &error, wait);
         self.start_later(role, wait);
     }
 
@@ -274,7 +274,7 @@ impl Supervisor {
     fn start_listener(&mut self, to_worker: OwnedFd) -> io::Result<Birth> {
         let (socket, brief) = (self.socket()?, self.estate.sealed.listener()?);
         let (roster, journal) = (self.estate.roster.clone(), self.journal.clone());
-        let mut child = self.spawn_listener(&roster, socket, brief, to_worker, journal)?;
+        let mut child = self.spawn_listener(&roster, socket, brief, to_worker, &journal)?;
         child.serve();
         let birth = child.birth;
         self.listener = Some(child);
@@ -291,12 +291,12 @@ impl Supervisor {
         socket: OwnedFd,
         brief: OwnedFd,
         to_worker: OwnedFd,
-        journal: Journal,
+        journal: &Journal,
     ) -> io::Result<Child<ToListener>> {
         let own = vec![(to_worker, descriptors::PEER), (brief, descriptors::BRIEF), (socket, descriptors::OWN)];
         let (birth, process, link) = self.start(roster, Role::Listener, own)?;
         let (sender, receiver) = link::open(link)?;
-        tokio::spawn(listen_to_listener(receiver, birth, self.ears.clone(), journal));
+        tokio::spawn(listen_to_listener(receiver, birth, self.ears.clone(), journal.of(Role::Listener, process.pid)));
         Ok(Child::new(birth, process, sender))
     }
 
@@ -372,8 +372,8 @@ pub fn tell<M: Message>(role: Role, child: &Child<M>, say: impl FnOnce(&Sender<M
     }
 }
 
-fn accuse(role: Role, process: &Process, detail: &'static str) {
-    journal::violation(role, process.pid, detail);
+fn accuse(role: Role, process: &Process, offence: impl Into<Offence>) {
+    journal::violation(role, process.pid, offence);
     process.kill();
 }
 
@@ -390,7 +390,7 @@ fn beat<M: Message>(role: Role, child: &mut Child<M>, ping: &M) {
 
 fn note_end(role: Role, process: &Process, exit: Exit, wait: Option<Duration>) {
     if exit.is_forbidden_call() {
-        journal::violation(role, process.pid, "a system call that it has no use for");
+        journal::violation(role, process.pid, Offence::ForbiddenCall);
     }
     journal::process_ended(role, process.pid, exit, process.since.elapsed(), wait);
 }

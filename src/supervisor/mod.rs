@@ -11,10 +11,12 @@ mod children;
 mod confinement;
 mod executables;
 mod journal;
+mod lines;
 mod log;
 mod notify;
 mod outcome;
 mod output;
+mod outputs;
 mod places;
 mod process;
 mod proposal;
@@ -79,6 +81,7 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
         keep::only_needed().map_err(|error| format!("capabilities: {error}"))?;
     }
     let log = log::Log::begin(log::Shape::of(&config.logging, &output), output)?;
+    let _audit = outputs::begin(std::mem::replace(&mut config.audit, config::Audit::none()))?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -94,6 +97,7 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
     let state = places::State::open()?;
     let accounts = config.accounts.clone();
     let (mut next_id, salt) = (0, RandomState::new());
+    journal::config_begun(&config.file, config.repos.len(), listen);
     let sealed = briefs::Sealed::new(config::split(config, &BTreeMap::new(), &mut next_id), &salt)?;
     let roster = roster::Roster::new(executables, accounts, confinement);
     // One thread: children are forked from the main thread only, since the parent-death signal
@@ -101,5 +105,10 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let generation = Generation::FIRST;
     let estate = run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, listen_is_given, state, log, notify };
-    runtime.block_on(run::run(estate, sources))
+    runtime.block_on(async {
+        let attended = tokio::spawn(outputs::attend());
+        let result = run::run(estate, sources).await;
+        attended.abort();
+        result
+    })
 }

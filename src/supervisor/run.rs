@@ -4,7 +4,7 @@
 
 use super::briefs::Sealed;
 use super::children::{Birth, Child};
-use super::journal::{self, Journal};
+use super::journal::{self, Journal, Offence};
 use super::log::Log;
 use super::notify::{self, Notify};
 use super::outcome::{Cause, Outcome};
@@ -180,7 +180,7 @@ impl Supervisor {
         match heard {
             Heard::Listener(birth, said) => self.hear_listener(birth, said),
             Heard::Worker(birth, said) => self.hear_worker(birth, said),
-            Heard::Malformed(role, birth) => self.accuse(role, birth, "a malformed message"),
+            Heard::Malformed(role, birth) => self.accuse(role, birth, Offence::Malformed),
             Heard::Ended(role, birth, exit) => self.bury(role, birth, exit)?,
             Heard::UpdaterEnded(order, exit) => self.hear_updater_ended(order, exit),
             Heard::Start(role) => self.restart(role),
@@ -225,7 +225,12 @@ impl Supervisor {
             FromWorker::Unusable(generation) => self.reload_answer(birth, generation, Event::Unusable),
             FromWorker::Committed(generation) => self.hear_committed(birth, generation),
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
-            FromWorker::Update(event) => self.journal.update(&event),
+            FromWorker::Update(event) => self.journal.of(Role::Worker, worker.process.pid).update(&event),
+            FromWorker::Reconcile(event) => self.journal.of(Role::Worker, worker.process.pid).reconcile(event),
+            FromWorker::HostKeyRefused(repo, key) => {
+                let url = self.estate.sealed.updaters.get(&repo).map_or("", |brief| &brief.url);
+                self.journal.of(Role::Worker, worker.process.pid).host_key_refused(repo, url, key);
+            }
             FromWorker::Violation(Culprit::Listener(link)) => {
                 if let Some(listener) = self.job_links.get(&link).copied() {
                     self.accuse(Role::Listener, listener, "a job that no honest listener sends");
@@ -278,7 +283,7 @@ impl Supervisor {
     }
 
     fn hear_updater_ended(&mut self, order: OrderId, exit: Exit) {
-        self.updates.ended(order, exit);
+        self.updates.ended(order, exit, &self.journal);
         if self.worker.is_some() {
             self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, updates::as_told(exit))));
         } else if self.worker_waits {

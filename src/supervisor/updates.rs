@@ -1,7 +1,7 @@
 //! Running updaters: the worker asks by id, the supervisor decides from its own brief, starts them,
 //! and ends them at their deadline. Runs in the supervisor; distrusts the worker and the updaters.
 
-use super::journal;
+use super::journal::{self, Journal, Offence};
 use super::output;
 use super::process::{self, Exit, Process};
 use super::roster::Roster;
@@ -100,6 +100,7 @@ impl Updates {
         // A remote that stalls must not hold a slot.
         let deadline = Duration::from_millis(needs.brief.limits.deadline_ms);
         let process = process::start(needs.roster.updater(&needs.brief.limits, given, log)?, Some(deadline), ended)?;
+        journal::process_started_for(Role::Updater, process.pid, needs.roster.account(Role::Updater), needs.name);
         reader.log(Role::Updater, process.pid, Some(needs.name.to_owned()));
         let (sender, _) = link::open::<Brief, Silence>(ours.into())?;
         if sender.send(needs.brief).is_err() {
@@ -110,10 +111,11 @@ impl Updates {
     }
 
     /// An updater's process has ended.
-    pub fn ended(&mut self, order: OrderId, exit: Exit) {
-        let running = self.running.remove(&order);
-        if let Some(running) = running.filter(|_| exit.is_forbidden_call()) {
-            journal::violation(Role::Updater, running.process.pid, "a system call that it has no use for");
+    pub fn ended(&mut self, order: OrderId, exit: Exit, journal: &Journal) {
+        let Some(Running { repo, process, .. }) = self.running.remove(&order) else { return };
+        journal::process_ended_for(Role::Updater, process.pid, exit, process.since.elapsed(), journal.name(repo));
+        if exit.is_forbidden_call() {
+            journal::violation(Role::Updater, process.pid, Offence::ForbiddenCall);
         }
     }
 

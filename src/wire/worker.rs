@@ -1,7 +1,7 @@
 //! supervisor → worker and back.
 
 use super::Message;
-use crate::audit::UpdateEvent;
+use crate::audit::{HostKey, ReconcileEvent, UpdateEvent};
 use crate::ids::{Generation, OrderId, RepoId};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,10 @@ pub enum FromWorker {
     Order(OrderId, RepoId),
     /// What became of an update.
     Update(UpdateEvent),
+    /// An updater for this repository refused a host key.
+    HostKeyRefused(RepoId, HostKey),
+    /// Repositories are compared with their remotes, or have been.
+    Reconcile(ReconcileEvent),
     /// The listener's or an updater's message was malformed, or out of turn.
     Violation(Culprit),
     /// The state file can't be used; it must be set aside.

@@ -7,7 +7,7 @@
 use super::brief::Brief;
 use super::due::{Due, Mark, Retry, Went};
 use super::state::State;
-use crate::audit::{Failure, Reason, Step, UpdateEvent, UpdateResult};
+use crate::audit::{Failure, HostKey, Reason, Step, UpdateEvent, UpdateResult};
 use crate::brief::Key;
 use crate::ids::{DirectoryId, OrderId, RepoId};
 use crate::link::{self, Receiver};
@@ -23,6 +23,8 @@ pub struct Told {
     pub order: OrderId,
     /// The last step that it began.
     pub step: Step,
+    /// The host key that it refused.
+    pub host_key: Option<HostKey>,
     /// `Err`: a message that no honest updater sends.
     pub report: Result<Option<Report>, Offence>,
 }
@@ -81,9 +83,9 @@ impl Dispatch {
         running.linked = true;
         let told = self.told.clone();
         tokio::spawn(async move {
-            let (step, report) = listen(receiver).await;
+            let heard = listen(order, receiver).await;
             drop(sender);
-            let _ = told.send(Told { order, step, report });
+            let _ = told.send(heard);
         });
         Ok(())
     }
@@ -93,6 +95,11 @@ impl Dispatch {
         if let Some(running) = self.running.get_mut(&order) {
             running.ended = Some(how);
         }
+    }
+
+    /// The repository of an order that has not ended.
+    pub fn repo(&self, order: OrderId) -> Option<RepoId> {
+        self.running.get(&order).map(|running| running.repo)
     }
 
     /// An updater's link has ended.
@@ -195,17 +202,17 @@ fn reason_of(how: Ended) -> Reason {
     }
 }
 
-/// Steps in their order, then one report, then the end.
-async fn listen(mut receiver: Receiver<FromUpdater>) -> (Step, Result<Option<Report>, Offence>) {
-    let mut step = Step::Start;
-    let mut report = None;
+/// Steps in their order, perhaps a host key, then one report, then the end.
+async fn listen(order: OrderId, mut receiver: Receiver<FromUpdater>) -> Told {
+    let mut told = Told { order, step: Step::Start, host_key: None, report: Ok(None) };
     loop {
-        match receiver.recv().await {
-            Ok(None) => return (step, Ok(report)),
-            Ok(Some(FromUpdater::Step(next))) if next > step && report.is_none() => step = next,
-            Ok(Some(FromUpdater::Report(last))) if report.is_none() => report = Some(last),
-            Ok(Some(_)) | Err(link::LinkError::Wire(_)) => return (step, Err(Offence)),
-            Err(link::LinkError::Io(_)) => return (step, Ok(report)),
+        let said = receiver.recv().await;
+        match (said, &told.report) {
+            (Ok(Some(FromUpdater::Step(next))), Ok(None)) if next > told.step => told.step = next,
+            (Ok(Some(FromUpdater::HostKey(key))), Ok(None)) if told.host_key.is_none() => told.host_key = Some(key),
+            (Ok(Some(FromUpdater::Report(last))), Ok(None)) => told.report = Ok(Some(last)),
+            (Ok(Some(_)) | Err(link::LinkError::Wire(_)), _) => return Told { report: Err(Offence), ..told },
+            (Ok(None) | Err(link::LinkError::Io(_)), _) => return told,
         }
     }
 }
@@ -342,7 +349,7 @@ mod tests {
                 let (_sender, receiver) = link::open::<Order, FromUpdater>(ours.into()).unwrap();
                 theirs.write_all(said).unwrap();
                 drop(theirs);
-                assert_eq!(listen(receiver).await.1, Err(Offence), "{said:?}");
+                assert_eq!(listen(OrderId::ZERO, receiver).await.report, Err(Offence), "{said:?}");
             });
         }
     }

@@ -8,6 +8,7 @@ mod brief;
 mod dispatch;
 mod due;
 mod inbox;
+mod reconcile;
 mod run;
 mod state;
 

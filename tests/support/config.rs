@@ -74,6 +74,8 @@ impl Config {
     /// On loopback; as root with users for the children.
     pub fn new() -> Self {
         let config = Self { keys: Vec::new(), repos: Vec::new(), format: "yaml" }.set("listen", "127.0.0.1").set("port", 0);
+        // Never the machine's own syslog.
+        let config = config.set("audit", serde_json::json!({"syslog": false}));
         if !need::is_root() {
             return config;
         }

@@ -25,6 +25,7 @@ pub mod remote;
 pub mod scratch;
 pub mod site;
 pub mod sshd;
+pub mod syslog;
 pub mod tree;
 pub mod updater;
 pub mod wait;
