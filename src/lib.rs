@@ -17,6 +17,10 @@
 //! | `listener` | gwg-listener | HTTP and signatures | brief, wire, link, confine, audit, ids |
 //! | `worker` | gwg-worker | what is due, keys, state | brief, wire, link, confine, audit, ids |
 //! | `updater` | gwg-updater | one fetch, one reset, one trigger | brief, wire, confine, audit, ids |
+//! | `owned` | test builds only | listener and updater as an attacker who owns them has them | supervisor, config, listener, updater, brief, wire, confine, ids |
+
+#[cfg(all(feature = "owned", not(debug_assertions)))]
+compile_error!("the feature `owned` makes executables that obey an attacker: it is for tests, never for a release build");
 
 pub mod audit;
 pub mod brief;
@@ -33,6 +37,8 @@ mod cli;
 pub mod config;
 #[cfg(feature = "listener")]
 mod listener;
+#[cfg(feature = "owned")]
+mod owned;
 #[cfg(feature = "supervisor")]
 mod supervisor;
 #[cfg(feature = "updater")]
@@ -44,6 +50,12 @@ mod worker;
 pub use cli::main as gwg_main;
 #[cfg(feature = "listener")]
 pub use listener::main as listener_main;
+#[cfg(all(feature = "owned", feature = "listener"))]
+pub use owned::listener_main as owned_listener_main;
+#[cfg(all(feature = "owned", feature = "supervisor"))]
+pub use owned::stand_in_main;
+#[cfg(all(feature = "owned", feature = "updater"))]
+pub use owned::updater_main as owned_updater_main;
 #[cfg(feature = "updater")]
 pub use updater::main as updater_main;
 #[cfg(feature = "worker")]

@@ -7,7 +7,8 @@ use super::files::Files;
 use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
-use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, confinement, directories, locate};
+use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, confinement, directories, limits, locate};
+use crate::brief::updater::Limits;
 use crate::brief::worker::Schedule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -49,10 +50,11 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let reconcile = span(raw.reconcile.unwrap_or(RECONCILE_DEFAULT), 365 * DAY_MS, "reconcile", notes);
     let initialise = raw.initialise.unwrap_or(true);
 
+    let limits = limits::check(raw.limits, &Limits::default(), &KeyPath::global("limits"), notes);
     let files = Files::new(source.owner);
     let logging = logging(raw.logging.unwrap_or_default(), &files, env, notes);
     let updater = accounts.as_ref().map_or(env.uid, |accounts| accounts.updater.uid);
-    let mut repos = Repos::new(files, env, updater, initialise);
+    let mut repos = Repos::new(files, env, updater, initialise, limits.unwrap_or_default());
     let written = raw.repos.unwrap_or_default();
     if written.is_empty() {
         // A fresh installation must start: it says what to do next.

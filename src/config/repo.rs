@@ -9,7 +9,8 @@ use super::files::Files;
 use super::keys::Keys;
 use super::known_hosts::HostFiles;
 use super::raw::RawRepo;
-use super::{Repo, label, url};
+use super::{Repo, label, limits, url};
+use crate::brief::updater::Limits;
 use crate::brief::{Key, Label, LabelKind};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub struct Repos<'a> {
     hosts: HostFiles<'a>,
     certificates: HashMap<PathBuf, Result<Arc<str>, Fault>>,
     initialise: bool,
+    limits: Limits,
 }
 
 /// One repository that is being checked: its place in the file, for messages.
@@ -54,7 +56,8 @@ impl Place<'_> {
 
 impl<'a> Repos<'a> {
     /// A checker that reads through `files`; `updater` is the user whose known hosts count.
-    pub fn new(files: Files, env: &'a Environment, updater: u32, initialise: bool) -> Self {
+    /// `limits` are those of a repository that has none of its own.
+    pub fn new(files: Files, env: &'a Environment, updater: u32, initialise: bool, limits: Limits) -> Self {
         Self {
             files,
             canonical: Canonical::default(),
@@ -62,6 +65,7 @@ impl<'a> Repos<'a> {
             hosts: HostFiles::new(env, updater),
             certificates: HashMap::new(),
             initialise,
+            limits,
         }
     }
 
@@ -95,6 +99,8 @@ impl<'a> Repos<'a> {
         let ca = self.ca(&mut raw, transport, at);
         let known_hosts = self.known_hosts(&mut raw, remote_url.as_ref().map(|(remote, _)| remote), at);
 
+        let limits = limits::check(raw.limits.take(), &self.limits, &at.key("limits"), at.notes);
+
         let ((remote_url, url), directory) = (remote_url?, directory?);
         let trigger = match given(raw.trigger.take()) {
             Some(text) => Some(at.take("trigger", self.trigger(&text, &directory))?),
@@ -102,7 +108,7 @@ impl<'a> Repos<'a> {
         };
         let (key, key_file) = key?.map_or((None, None), |(key, file)| (Some(key), Some(file)));
         let at_start = self.initialise || directory.join(".git").is_dir();
-        let (path, label, remote, proof, known_hosts, ca) = (path?, label?, remote?, proof?, known_hosts?, ca?);
+        let (path, label, remote, proof, known_hosts, ca, limits) = (path?, label?, remote?, proof?, known_hosts?, ca?, limits?);
         Some(Repo {
             path,
             url,
@@ -116,6 +122,7 @@ impl<'a> Repos<'a> {
             key_file,
             known_hosts,
             ca,
+            limits,
             at_start,
         })
     }

@@ -19,9 +19,12 @@ pub mod descriptors;
 pub mod enter;
 mod filter;
 #[cfg(feature = "supervisor")]
+pub mod heap;
+#[cfg(feature = "supervisor")]
 pub mod host;
 #[cfg(feature = "supervisor")]
 pub mod keep;
+pub mod layers;
 mod namespaces;
 pub mod reach;
 #[cfg(feature = "supervisor")]

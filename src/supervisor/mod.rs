@@ -26,6 +26,10 @@ use nix::sys::signal::SigSet;
 use std::error::Error;
 use std::process::ExitCode;
 
+/// For the stand-in that starts owned children as this room starts its own.
+#[cfg(feature = "owned")]
+pub use {executables::Executables, roster::Roster};
+
 /// What this machine offers for the confinement of the processes, for people.
 pub fn host() -> String {
     confinement::report()

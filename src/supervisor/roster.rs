@@ -1,6 +1,7 @@
 //! The roster: the whole picture of who gets what, in one table. Runs in the supervisor.
 
 use super::executables::Executables;
+use crate::brief::updater;
 use crate::config::Accounts;
 use crate::confine::spawn::{self, Account, Given, Limits};
 use crate::confine::{Confinement, Role};
@@ -17,11 +18,11 @@ struct Row {
 const fn row(role: Role) -> Row {
     match role {
         // A descriptor for each connection (1,024) and a few of its own; it writes no file.
-        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0) }, umask: 0o777 },
+        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0), memory: None }, umask: 0o777 },
         // A link for each running update, and the state file.
-        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30) }, umask: 0o077 },
-        // What it writes is for others to read: a web server, say.
-        Role::Updater => Row { limits: Limits { descriptors: 1024, file_size: None }, umask: 0o022 },
+        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30), memory: None }, umask: 0o077 },
+        // What it writes is for others to read: a web server, say. How much, its brief says.
+        Role::Updater => Row { limits: Limits { descriptors: 1024, file_size: None, memory: None }, umask: 0o022 },
     }
 }
 
@@ -38,12 +39,26 @@ impl Roster {
         Self { executables, accounts, confinement }
     }
 
-    /// A command that starts a child of this role with these descriptors.
+    /// A command that starts a listener or worker with these descriptors.
     ///
     /// # Errors
     /// Those of duplicating descriptors.
     pub fn command(&self, role: Role, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
-        let Row { limits, umask } = row(role);
+        self.start(role, row(role), descriptors, log)
+    }
+
+    /// A command that starts an updater which may cost this much.
+    ///
+    /// # Errors
+    /// As [`Roster::command`].
+    pub fn updater(&self, brief: &updater::Limits, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
+        let Row { limits, umask } = row(Role::Updater);
+        let limits = Limits { file_size: Some(brief.file_size()), memory: Some(brief.memory()), ..limits };
+        self.start(Role::Updater, Row { limits, umask }, descriptors, log)
+    }
+
+    fn start(&self, role: Role, row: Row, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
+        let Row { limits, umask } = row;
         let (program, account, confinement) = (self.executables.of(role), self.account(role), self.confinement);
         spawn::command(Given { role, program, descriptors, log, account, limits, umask, confinement })
     }
