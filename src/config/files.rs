@@ -1,7 +1,7 @@
 //! Reads the files that a configuration names, each once, with no more than its owner's rights.
 
 use super::error::Fault;
-use super::owner::{Owner, Rights};
+use super::owner::{Owner, Rights, reach};
 use nix::fcntl::OFlag;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -46,7 +46,7 @@ impl Files {
         if let Some(known) = self.seen.get(path) {
             return known.clone();
         }
-        let content = with(self.rights.as_ref(), || read(path, longest)).map(Rc::new).map_err(|error| self.unreadable(path, &error));
+        let content = read_as(self.rights.as_ref(), path, longest).map(Rc::new).map_err(|error| self.unreadable(path, &error));
         self.seen.insert(path.to_owned(), content.clone());
         content
     }
@@ -75,7 +75,10 @@ impl Files {
 
 /// Reads a file with the rights of another user, where some are given.
 pub fn read_as(rights: Option<&Rights>, path: &Path, longest: u64) -> io::Result<Content> {
-    with(rights, || read(path, longest))
+    match rights {
+        Some(rights) => rights.with(|| read(path, longest)),
+        None => reach(path, || read(path, longest)),
+    }
 }
 
 fn with<T>(rights: Option<&Rights>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
