@@ -296,7 +296,7 @@ fn root_without_the_right_to_read_any_file_still_reads_what_another_user_has_clo
     let (code, shown) = check();
     assert_eq!(code, Some(0), "{shown}");
     // It is read as its owner, and not with a right that was left: what nobody may read stays closed.
-    fs::set_permissions(&secret, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).unwrap();
     let (code, shown) = check();
     assert_eq!(code, Some(BAD_CONFIG), "{shown}");
     assert!(shown.contains("Permission denied"), "{shown}");

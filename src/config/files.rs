@@ -3,7 +3,7 @@
 use super::error::Fault;
 use super::owner::{Owner, Rights, reach};
 use nix::fcntl::OFlag;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -49,6 +49,11 @@ impl Files {
         let content = read_as(self.rights.as_ref(), path, longest).map(Rc::new).map_err(|error| self.unreadable(path, &error));
         self.seen.insert(path.to_owned(), content.clone());
         content
+    }
+
+    /// Every file that could be read.
+    pub fn names(&self) -> BTreeSet<PathBuf> {
+        self.seen.iter().filter(|(_, read)| read.is_ok()).map(|(path, _)| path.clone()).collect()
     }
 
     /// Opens a log file for appending; makes it where it is missing, unless `dry`.

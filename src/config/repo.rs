@@ -12,7 +12,7 @@ use super::raw::RawRepo;
 use super::{Repo, label, limits, url};
 use crate::brief::updater::Limits;
 use crate::brief::{Key, Label, LabelKind};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -85,6 +85,11 @@ impl<'a> Repos<'a> {
         note_clashing_trees(&trees, notes);
         notes.warnings.append(&mut self.hosts.warnings);
         (repos, std::mem::take(&mut self.keys).list)
+    }
+
+    /// The files that the configuration names and gwg reads.
+    pub fn files(&self) -> BTreeSet<PathBuf> {
+        self.files.names()
     }
 
     fn check(&mut self, mut raw: RawRepo, at: &mut Place) -> Option<Repo> {
