@@ -13,7 +13,8 @@
 //!   the connection ends; then the next one. `serve` makes it a listener like any other. Works under the
 //!   stand-in and under the real supervisor.
 //! - updater: where its label is the branch `owned`, on its link to the worker, after the order. The real
-//!   worker commands nothing, so there the branch `owned/NAME` commands the attack NAME, and the answer is a
+//!   worker commands nothing, so there the branch `owned/NAME` commands the attack NAME (with commas in the
+//!   place of tabs), and the answer is a
 //!   line on standard error, which the supervisor logs; then it goes on like any other updater, which is
 //!   what it is with every other label.
 //!
@@ -43,10 +44,8 @@ use std::os::fd::RawFd;
 /// What the attacker got hold of, besides the memory.
 pub struct Held {
     /// The link to the supervisor.
-    #[expect(dead_code, reason = "for attacks on the supervisor")]
     pub supervisor: RawFd,
     /// The link to the worker.
-    #[expect(dead_code, reason = "for attacks on the worker")]
     pub worker: RawFd,
     /// The listening socket, in a listener.
     pub listening: Option<RawFd>,

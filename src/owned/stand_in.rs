@@ -9,7 +9,7 @@
 use super::attacks::{self, Attack};
 use super::command::{self, World};
 use crate::brief::listener::{Head, Limits};
-use crate::brief::updater::Brief;
+use crate::brief::updater::{self, Brief};
 use crate::brief::{Label, LabelKind};
 use crate::config::{Account, Accounts};
 use crate::confine::{Confinement, Role, descriptors};
@@ -223,5 +223,6 @@ fn brief(world: &World) -> io::Result<Brief> {
         ca: None,
         connect_ms: 5_000,
         silence_ms: 5_000,
+        limits: updater::Limits::default(),
     })
 }

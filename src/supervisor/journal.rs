@@ -28,6 +28,11 @@ impl Journal {
         Self { names }
     }
 
+    /// Whether this id was ever given to a repository. Ids grow, and none is given twice.
+    pub fn was_given(&self, repo: RepoId) -> bool {
+        self.names.last_key_value().is_some_and(|(highest, _)| repo <= *highest)
+    }
+
     /// The repository's name; empty for one that never was.
     pub fn name(&self, repo: RepoId) -> &str {
         self.names.get(&repo).map_or("", String::as_str)

@@ -14,9 +14,9 @@ use crate::confine::Role;
 use crate::confine::descriptors;
 use crate::ids::{OrderId, RepoId};
 use crate::link::{self, LinkError, Sender};
-use crate::wire::Message;
 use crate::wire::listener::{FromListener, ToListener};
 use crate::wire::worker::{Culprit, Ended, FromWorker, ToWorker};
+use crate::wire::{Message, WireError};
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
@@ -180,7 +180,8 @@ impl Supervisor {
                 self.say_ready();
             }
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
-            FromWorker::Update(event) => self.journal.update(&event),
+            FromWorker::Update(event) if self.journal.was_given(event.repo) => self.journal.update(&event),
+            FromWorker::Update(_) => self.accuse(Role::Worker, birth, "an event of a repository that never was"),
             FromWorker::Violation(Culprit::Listener(link)) => {
                 if let Some(birth) = self.listener.as_ref().map(|listener| listener.birth).filter(|_| link == self.job_link) {
                     self.accuse(Role::Listener, birth, "a job that no honest listener sends");
@@ -455,7 +456,8 @@ impl Supervisor {
 async fn listen_to_listener(mut receiver: link::Receiver<FromListener>, birth: Birth, ears: mpsc::Sender<Heard>, journal: Journal) {
     loop {
         match receiver.recv().await {
-            Ok(Some(FromListener::Delivery(event))) => journal.delivery(&event),
+            Ok(Some(FromListener::Delivery(event))) if event.repo.is_none_or(|repo| journal.was_given(repo)) => journal.delivery(&event),
+            Ok(Some(FromListener::Delivery(_))) => return hand_on(&ears, Heard::Malformed(Role::Listener, birth)).await,
             Ok(Some(FromListener::Lost(count))) => journal::lost(count),
             Ok(Some(said @ FromListener::Ready { .. })) => hand_on(&ears, Heard::Listener(birth, said)).await,
             end => return hear_end(end, Role::Listener, birth, &ears).await,
@@ -473,9 +475,10 @@ async fn listen_to_worker(mut receiver: link::Receiver<FromWorker>, birth: Birth
 }
 
 async fn hear_end<M: Message>(end: Result<Option<M>, LinkError>, role: Role, birth: Birth, ears: &mpsc::Sender<Heard>) {
-    // A link that just ends is a process that ends: its own end says more.
-    if let Err(LinkError::Wire(_)) = end {
-        hand_on(ears, Heard::Malformed(role, birth)).await;
+    match end {
+        Err(LinkError::Wire(WireError::TooLong(_) | WireError::Malformed)) => hand_on(ears, Heard::Malformed(role, birth)).await,
+        // A link that just ends, be it in the middle of a message, is a process that ends: its own end says more.
+        Ok(_) | Err(LinkError::Io(_) | LinkError::Wire(WireError::Truncated)) => {}
     }
 }
 

@@ -12,6 +12,7 @@ use crate::brief::worker::{Repo, Schedule};
 use crate::confine::enter::Level;
 use crate::ids::{DirectoryId, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
+use crate::wire::WireError;
 use crate::wire::job::{Job, JobAnswer};
 use crate::wire::worker::{Culprit, FromWorker, ToWorker};
 use std::collections::BTreeMap;
@@ -170,11 +171,12 @@ impl Worker {
         loop {
             let job = match next {
                 Ok(Some(job)) => job,
-                Ok(None) | Err(LinkError::Io(_)) => {
+                // Its end, which may come in the middle of a message.
+                Ok(None) | Err(LinkError::Io(_) | LinkError::Wire(WireError::Truncated)) => {
                     self.listener = None;
                     return Ok(());
                 }
-                Err(LinkError::Wire(_)) => return self.accuse_listener(),
+                Err(LinkError::Wire(WireError::TooLong(_) | WireError::Malformed)) => return self.accuse_listener(),
             };
             let Some(listener) = &mut self.listener else { return Ok(()) };
             if listener.inbox.check(&job).is_err() {

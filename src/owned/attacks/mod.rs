@@ -4,6 +4,7 @@
 //! harness then looks at. A call that only returned success would be no proof.
 
 mod files;
+mod links;
 
 use super::Held;
 use super::command::{Tried, World};
@@ -28,7 +29,10 @@ pub const LISTENER: &[Attack] = &[attack("read-config", "the configuration, with
 /// What an owned updater tries.
 pub const UPDATER: &[Attack] = &[attack("read-config", "the configuration, with the webhook secrets", files::read_config)];
 
+/// What an owned process says to its neighbours: whether that was an attack, they decide.
+pub const NEIGHBOURS: &[Attack] = &[attack("say", "whatever a link carries", links::say)];
+
 /// The attack with this name. One that both tables have is the same in both.
 pub fn find(name: &str) -> Option<&'static Attack> {
-    LISTENER.iter().chain(UPDATER).find(|attack| attack.name == name)
+    LISTENER.iter().chain(UPDATER).chain(NEIGHBOURS).find(|attack| attack.name == name)
 }
