@@ -5,13 +5,14 @@
 
 mod support;
 
-use gwg::audit::{DeliveryEvent, DeliveryResult, Ignored, Step};
-use gwg::ids::{CommitId, DeliveryId, JobNumber, RepoId};
+use gwg::audit::{Cause, DeliveryEvent, DeliveryResult, Ignored, Step, UpdateEvent, UpdateResult};
+use gwg::ids::{CommitId, DeliveryId, JobNumber, OrderId, RepoId};
 use gwg::wire::Message;
 use gwg::wire::frame::encode;
 use gwg::wire::job::{Job, JobAnswer, Verdict};
 use gwg::wire::listener::FromListener;
 use gwg::wire::order::{FromUpdater, Outcome, Report};
+use gwg::wire::worker::FromWorker;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Instant;
@@ -93,6 +94,26 @@ fn from_listener() -> Vec<Attack> {
         attack("ready, twice", "supervisor", ready),
         attack("an event of a repository that never was", "supervisor", framed(&[event(0), event(2)])),
         attack("what belongs to the worker", "supervisor", right),
+    ]);
+    attacks
+}
+
+fn from_worker() -> Vec<Attack> {
+    let order = |number: u32, repo: u32| {
+        let number = (0..number).fold(OrderId::ZERO, |number, _| number.next());
+        FromWorker::Order(number, RepoId::new(repo))
+    };
+    let event = UpdateEvent { repo: RepoId::new(2), cause: Cause::Reconcile, delivery: None, result: UpdateResult::Started };
+    let mut attacks = malformed("supervisor", &framed(&[order(1, 0)]));
+    attacks.extend([
+        attack("ready, twice", "supervisor", framed(&[FromWorker::Ready { landlock: 7 }])),
+        attack("an order of a repository that never was", "supervisor", framed(&[order(1, 2)])),
+        attack("an order's number twice", "supervisor", framed(&[order(1, 0), order(1, 1)])),
+        attack("an order's number that goes back", "supervisor", framed(&[order(2, 0), order(1, 1)])),
+        attack("two orders of one repository", "supervisor", framed(&[order(1, 0), order(2, 0)])),
+        attack("more orders than threads", "supervisor", framed(&[order(1, 0), order(2, 1)])),
+        attack("an event of a repository that never was", "supervisor", framed(&[FromWorker::Update(event)])),
+        attack("what belongs to the listener", "supervisor", framed(&[JobAnswer { number: JobNumber::ZERO, verdict: Verdict::Gone }])),
     ]);
     attacks
 }
@@ -287,6 +308,38 @@ fn p5_an_owned_updater_that_breaks_the_rules_is_ended_and_nobody_else() {
 
 fn path(number: usize) -> String {
     format!("/owned-{number}")
+}
+
+/// The worker hears its attacker through the listener, which is owned as well.
+#[test]
+fn an_owned_worker_that_breaks_the_rules_is_ended_and_the_supervisor_goes_on() {
+    let Some(()) = need::root() else { return };
+    for attacks in from_worker().chunks(RESTARTS) {
+        let ground = Ground::new();
+        owned::house(&ground.scratch, &["gwg-listener", "gwg-worker"]);
+        let config = two(&ground).into_iter().fold(Config::new().set("threads", 1), Config::repo);
+        let site = ground.start(config);
+        let (supervisor, listener) = (site.gateway.process(), site.gateway.child("gwg-listener"));
+        let before = memory(supervisor);
+        for attack in attacks {
+            println!("worker to {}: {}", attack.to, attack.name);
+            let worker = site.gateway.child("gwg-worker");
+            let mark = site.gateway.log().mark();
+            let line = format!("say\tto={}\ttimes={}\tbytes={}\n", attack.to, attack.times, hexadecimal(&attack.bytes));
+            command(&site, &format!("say\tto=worker\tbytes={}", hexadecimal(line.as_bytes())));
+            site.gateway.log().wait_after(mark, &["violation", "role=gwg-worker", &format!("pid={}", worker.pid())]);
+            let next = site.gateway.child_other_than("gwg-worker", &[worker]);
+            site.gateway.log().wait_after(mark, &["process confined", &format!("pid={} ", next.pid())]);
+            // An owned listener does not take a link to the next worker; its successor is born with one.
+            let gone = site.gateway.child("gwg-listener");
+            gone.kill();
+            let next = site.gateway.child_other_than("gwg-listener", &[gone]);
+            site.gateway.log().wait_after(mark, &["process confined", &format!("pid={} ", next.pid())]);
+        }
+        assert!(supervisor.alive() && !listener.alive());
+        let grown = memory(supervisor) - before;
+        assert!(grown < 2048, "grown by {grown} KiB");
+    }
 }
 
 /// Half a message and then its end: no offence of the next listener, which did nothing.

@@ -17,6 +17,7 @@
 //!   place of tabs), and the answer is a
 //!   line on standard error, which the supervisor logs; then it goes on like any other updater, which is
 //!   what it is with every other label.
+//! - worker (`gwg-owned-worker`): a line on its job link, from an owned listener; nobody answers.
 //!
 //! To add an attack: a function `fn(&Held, &World) -> Tried` in a file of `attacks/`, and a row in the tables of
 //! `attacks/mod.rs`. [`Held`] has the links and the listening socket as raw descriptors: read and write them
@@ -31,6 +32,8 @@ mod listener;
 mod stand_in;
 #[cfg(feature = "updater")]
 mod updater;
+#[cfg(feature = "worker")]
+mod worker;
 
 #[cfg(feature = "listener")]
 pub use listener::main as listener_main;
@@ -38,6 +41,8 @@ pub use listener::main as listener_main;
 pub use stand_in::main as stand_in_main;
 #[cfg(feature = "updater")]
 pub use updater::main as updater_main;
+#[cfg(feature = "worker")]
+pub use worker::main as worker_main;
 
 use std::os::fd::RawFd;
 
@@ -45,7 +50,7 @@ use std::os::fd::RawFd;
 pub struct Held {
     /// The link to the supervisor.
     pub supervisor: RawFd,
-    /// The link to the worker.
+    /// The link to the worker; in a worker, to the listener.
     pub worker: RawFd,
     /// The listening socket, in a listener.
     pub listening: Option<RawFd>,
