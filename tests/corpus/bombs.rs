@@ -19,7 +19,7 @@ macro_rules! served {
 
 pub const CASES: &[Case] = &[
     served!("ten thousand million files, by trees that hold one tree ten times", || tree_bomb(b"evil"), "raise limits.files"),
-    served!("the same, without a single file", || empty_tree_bomb(), "raise limits.files"),
+    served!("the same, without a single file", empty_tree_bomb, "raise limits.files"),
     served!("a million files in one tree", || flat(1_000_000 / 20), "raise limits.files"),
     Case {
         name: "three thousand files, made by the real git",
@@ -27,13 +27,13 @@ pub const CASES: &[Case] = &[
         push: Push::Script("mkdir m; for i in $(seq 3000); do echo $i > m/$i; done; git add -A; git commit -qm evil"),
         expect: Refused(Limit, "more than 2000 files: raise limits.files"),
     },
-    served!("few files with long names", || long_names(), "raise limits.files"),
+    served!("few files with long names", long_names, "raise limits.files"),
     served!("10,000 directories, one in the other", || deep(10_000), "more than 96 directories deep"),
-    served!("a blob of 10 GiB, out of a delta of 5 kB", || ten_gib(), "raise limits.object"),
+    served!("a blob of 10 GiB, out of a delta of 5 kB", ten_gib, "raise limits.object"),
     served!("deltas that double 40 times", || doubling(40), "raise limits.object"),
     served!("a sparse blob of 256 MiB, which is 260 kB of pack", || sparse(256 << 20), "raise limits.object"),
-    served!("a thousand times one blob of 1 MB", || copies(), "raise limits.tree"),
-    served!("more bytes than limits.pack", || large(), "raise limits.pack"),
+    served!("a thousand times one blob of 1 MB", copies, "raise limits.tree"),
+    served!("more bytes than limits.pack", large, "raise limits.pack"),
     served!("a pack that claims 4,294,967,295 objects", || claims(u32::MAX), "raise limits.files"),
     served!("a pack that claims one object more than it may have", || claims(40_001), "raise limits.files"),
 ];

@@ -20,6 +20,7 @@ use bed::{Bed, LIMITS, deployed, reason};
 use gwg::audit::Reason;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::manifest;
 use support::pack::Script;
 
@@ -160,6 +161,53 @@ fn p3_refs_tags_and_messages() {
 #[test]
 fn p3_attributes_filters_and_submodules() {
     run_all(settings::CASES);
+}
+
+/// The name that the updater writes to is a hard link: what else bears that file's content keeps it.
+#[test]
+fn p6_a_hard_link_is_not_written_through() {
+    let bed = Bed::new();
+    bed.plant("ln -f ../../outside/a a; ln -f ../../outside/b dir/b");
+    bed.push("git update-ref refs/heads/main honest");
+    let end = bed.update(true);
+    assert_eq!(deployed(&end), Some(bed.tip()), "{}", end.said);
+    bed.assert_healthy("hard links", &bed.tip());
+    for name in ["a", "b"] {
+        assert_eq!(std::fs::read_to_string(bed.outside().join(name)).unwrap(), "precious\n", "{name}");
+    }
+}
+
+/// Someone swaps a directory and a symlink that leads out, as fast as they can, while updates run.
+#[test]
+fn p3_p6_a_symlink_swapped_in_during_the_checkout_leads_nowhere() {
+    let bed = Bed::new();
+    let precious = bed.precious();
+    let (tree, over) = (bed.tree().to_owned(), AtomicBool::new(false));
+    let mut swaps = 0_u64;
+    std::thread::scope(|scope| {
+        let swapping = scope.spawn(|| {
+            let mut swaps = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                let [directory, aside] = ["dir", "aside"].map(|name| tree.join(name));
+                // Each may fail: the updater puts things in order meanwhile.
+                let moved = std::fs::rename(&directory, &aside).is_ok();
+                let linked = std::os::unix::fs::symlink("../../outside", &directory).is_ok();
+                swaps += u64::from(moved && linked);
+                let _swapped_by_the_updater = std::fs::remove_file(&directory);
+                let _gone = std::fs::rename(&aside, &directory);
+            }
+            swaps
+        });
+        for round in 0..20 {
+            bed.push(&format!("git update-ref refs/heads/main {}", if round % 2 == 0 { "honest" } else { "first" }));
+            let end = bed.update(true);
+            assert!(end.report.is_some(), "{:?} {}", end.status, end.said);
+        }
+        over.store(true, Ordering::Relaxed);
+        swaps = swapping.join().unwrap();
+    });
+    assert!(swaps > 10, "only {swaps} swaps");
+    manifest::assert_same("swapped", &precious, &bed.precious());
 }
 
 #[test]

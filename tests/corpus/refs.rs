@@ -22,7 +22,7 @@ pub const CASES: &[Case] = &[
         for n in $(seq 500); do i=$(printf \"object $i\\ntype $([ $n = 1 ] && echo commit || echo tag)\\ntag t$n\\ntagger t <t> 1 +0000\\n\\nx\\n\" | git hash-object -t tag -w --literally --stdin); done
         git update-ref refs/tags/t $i", Deployed),
     tag!("a tag that is not there", ":", Refused(NoLabel, "the remote has no tag t")),
-    served("a tag for a branch", || annotated(), Deployed),
+    served("a tag for a branch", annotated, Deployed),
     served("a tag on nothing", || tag_on([7; 20]), Refused(Corrupt, "")),
     served("refs whose names lead out", || more_refs(&[
         b"refs/heads/../../../outside/a", b"refs/heads/..", b"../outside/a", b"/etc/passwd", b"refs/heads/main/../../../x", b"refs//x", b"HEAD/../x",
@@ -40,9 +40,9 @@ pub const CASES: &[Case] = &[
     served("a line that ends too early", || says(b"ffffrubbish"), Refused(Network, "")),
     served("an error with escape codes", || says(&line(b"ERR \x1b]0;evil\x07\x1b[2J\r\n2026-01-01 INFO update ok\n\xc2\x9b31m")), Refused(Network, "remote error")),
     served("an error of 60 kB", || says(&line(&[b"ERR ".as_slice(), &[b'x'; 60_000]].concat())), Refused(Network, "remote error")),
-    served("progress and an error with escape codes, on the side band", || side_band(), Refused(Network, "")),
+    served("progress and an error with escape codes, on the side band", side_band, Refused(Network, "")),
     served("rubbish on a band that does not exist", || band(9), Refused(Network, "")),
-    served("capabilities that lead elsewhere", || capabilities(), Refused(Network, "invalid response")),
+    served("capabilities that lead elsewhere", capabilities, Refused(Network, "invalid response")),
 ];
 
 fn pack() -> (Pack, Id) {
