@@ -103,9 +103,10 @@ pub fn main() -> ExitCode {
     match flags.command {
         None => {
             supervisor::hold_hangups();
-            match config::load(flags.config.as_deref(), &env) {
-                Ok(config) => supervisor::main(config, config::Origin { file: flags.config, env }),
-                Err(error) => refuse(&error),
+            let origin = config::Origin { file: flags.config, env };
+            match origin.load() {
+                (Ok(config), sources) => supervisor::main(config, origin, sources),
+                (Err(error), _) => refuse(&error),
             }
         }
         Some(Command::Demo) => demo::main(),

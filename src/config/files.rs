@@ -2,9 +2,10 @@
 
 use super::error::Fault;
 use super::owner::{Owner, Rights};
+use super::sources::Sources;
 use nix::fcntl::OFlag;
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub struct Content {
     pub bytes: Zeroizing<Vec<u8>>,
     /// Whether everybody can read it.
     pub public: bool,
+    /// What it was when it was read.
+    pub found: Metadata,
 }
 
 /// A file that is appended to, opened with no more rights than the configuration's owner has.
@@ -50,6 +53,8 @@ impl OutputFile {
 pub struct Files {
     rights: Option<Rights>,
     seen: HashMap<PathBuf, Result<Rc<Content>, Fault>>,
+    /// What was read so far.
+    pub sources: Sources,
 }
 
 impl Files {
@@ -59,7 +64,7 @@ impl Files {
             Owner::Trusted => None,
             Owner::Other(uid) => Some(Rights::of(uid)),
         };
-        Self { rights, seen: HashMap::new() }
+        Self { rights, seen: HashMap::new(), sources: Sources::default() }
     }
 
     /// The content of a regular file of at most `longest` bytes.
@@ -67,7 +72,12 @@ impl Files {
         if let Some(known) = self.seen.get(path) {
             return known.clone();
         }
-        let content = with(self.rights.as_ref(), || read(path, longest)).map(Rc::new).map_err(|error| self.unreadable(path, &error));
+        let read = with(self.rights.as_ref(), || read(path, longest));
+        match &read {
+            Ok(content) => self.sources.note(path, &content.found),
+            Err(_) => self.sources.note_unread(path),
+        }
+        let content = read.map(Rc::new).map_err(|error| self.unreadable(path, &error));
         self.seen.insert(path.to_owned(), content.clone());
         content
     }
@@ -116,7 +126,7 @@ fn read(path: &Path, longest: u64) -> io::Result<Content> {
     if length as u64 > longest {
         return Err(io::Error::other(format!("it is longer than {} KiB", longest >> 10)));
     }
-    Ok(Content { bytes, public: about.mode() & 0o004 != 0 })
+    Ok(Content { bytes, public: about.mode() & 0o004 != 0, found: about })
 }
 
 fn open_with(rights: Option<&Rights>, path: &Path, dry: bool) -> io::Result<File> {
@@ -152,7 +162,7 @@ fn open_as_owner(path: &Path, dry: bool) -> Option<File> {
     Rights::of(owner).with(|| open_output(path, dry)).ok()
 }
 
-fn regular(file: &File) -> io::Result<std::fs::Metadata> {
+fn regular(file: &File) -> io::Result<Metadata> {
     let about = file.metadata()?;
     if about.is_file() { Ok(about) } else { Err(io::Error::other("it is not a regular file")) }
 }

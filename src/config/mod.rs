@@ -13,6 +13,7 @@
 //! | `limits` | what one update may cost |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
 //! | `split` | one configuration, three kinds of brief |
+//! | `sources` | which files were read, and whether they have changed since |
 //! | `error`, `nearest` | what is wrong; what was probably meant |
 
 mod accounts;
@@ -34,6 +35,7 @@ mod overrides;
 mod owner;
 mod raw;
 mod repo;
+mod sources;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,7 @@ pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
 pub use files::OutputFile;
 pub use nearest::nearest;
+pub use sources::{Since, Sources};
 pub use split::split;
 pub use url::{Remote as RemoteUrl, Transport};
 
@@ -59,7 +62,11 @@ use std::sync::Arc;
 ///
 /// Decoding a key leaves pieces of it on the stack, which are wiped before this returns.
 pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
-    let loaded = read_and_check(explicit, env);
+    load_with(explicit, env, &mut error::Notes::default())
+}
+
+fn load_with(explicit: Option<&Path>, env: &Environment, notes: &mut error::Notes) -> Result<Config, ConfigError> {
+    let loaded = read_and_check(explicit, env, notes);
     zeroize::zeroize_stack::<STACK>();
     loaded
 }
@@ -67,14 +74,13 @@ pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, Config
 /// Bytes of stack that reading a configuration may use: several times what it does.
 const STACK: usize = 256 << 10;
 
-/// A frame of its own, so that all that it leaves is below `load`'s.
+/// A frame of its own, so that all that it leaves is below `load_with`'s.
 #[inline(never)]
-fn read_and_check(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
-    let mut notes = error::Notes::default();
-    let path = file::find(explicit, env, &mut notes)?;
-    let source = file::read(path, env, &mut notes)?;
+fn read_and_check(explicit: Option<&Path>, env: &Environment, notes: &mut error::Notes) -> Result<Config, ConfigError> {
+    let path = file::find(explicit, env, notes)?;
+    let source = file::read(path, env, notes)?;
     let mut raw = file::parse(&source)?;
-    overrides::apply(&mut raw, env, &mut notes);
+    overrides::apply(&mut raw, env, notes);
     check::check(raw, &source, env, notes)
 }
 
@@ -101,12 +107,11 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// [`load`]
-    ///
-    /// # Errors
-    /// As [`load`].
-    pub fn load(&self) -> Result<Config, ConfigError> {
-        load(self.file.as_deref(), &self.env)
+    /// Does as [`load`], and says which files were read.
+    pub fn load(&self) -> (Result<Config, ConfigError>, Sources) {
+        let mut notes = error::Notes::default();
+        let config = load_with(self.file.as_deref(), &self.env, &mut notes);
+        (config, notes.sources)
     }
 }
 

@@ -202,6 +202,11 @@ pub fn config_refused(generation: Generation, cause: Cause, reasons: &[Reason]) 
     error!(cause = cause.word(), problems = reasons.len(), in_force = %generation, "config refused; the one that was in force still is");
 }
 
+/// The configuration's files can't be watched.
+pub fn not_watching(error: &str) {
+    warn!(%error, "the configuration is not watched: changes want a SIGHUP");
+}
+
 /// The log could not be changed.
 pub fn log_not_changed(error: &std::io::Error) {
     error!(%error, "the log stays as it was");

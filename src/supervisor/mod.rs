@@ -27,8 +27,9 @@ mod roster;
 mod run;
 mod transaction;
 mod updates;
+mod watch;
 
-use crate::config::{self, Config, LogOutput, Origin};
+use crate::config::{self, Config, LogOutput, Origin, Sources};
 use crate::confine::{descriptors, keep};
 use crate::ids::Generation;
 use nix::sys::signal::{SigSet, Signal};
@@ -59,9 +60,9 @@ fn hangup() -> SigSet {
 }
 
 /// Runs the gateway until a signal ends it. 0: it was asked to end. 1: it could not start; the log
-/// says why. `origin`: where the configuration can be read again.
-pub fn main(config: Config, origin: Origin) -> ExitCode {
-    match start(config, origin) {
+/// says why. `origin`: where the configuration can be read again; `sources`: what it was read from.
+pub fn main(config: Config, origin: Origin, sources: Sources) -> ExitCode {
+    match start(config, origin, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gwg: {error}");
@@ -70,7 +71,7 @@ pub fn main(config: Config, origin: Origin) -> ExitCode {
     }
 }
 
-fn start(mut config: Config, origin: Origin) -> Result<(), Box<dyn Error>> {
+fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box<dyn Error>> {
     // First, while no other descriptor is open that a child's fixed numbers would overwrite.
     let passed = activation::Passed::take()?;
     descriptors::reserve()?;
@@ -106,7 +107,7 @@ fn start(mut config: Config, origin: Origin) -> Result<(), Box<dyn Error>> {
     let estate = run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, listen_is_given, state, log, notify };
     runtime.block_on(async {
         let attended = tokio::spawn(outputs::attend());
-        let result = run::run(estate).await;
+        let result = run::run(estate, sources).await;
         attended.abort();
         result
     })

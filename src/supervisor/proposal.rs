@@ -7,7 +7,7 @@ use super::outcome::{Difference, Reason};
 use super::roster::Roster;
 use super::run::Estate;
 use super::{confinement, outputs, places};
-use crate::config::{self, Config, LogOutput};
+use crate::config::{self, Config, LogOutput, Sources};
 use crate::confine::Role;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -53,12 +53,14 @@ pub struct Proposal {
     pub warnings: Vec<String>,
 }
 
-/// Reads the configuration, and compares it with the one in force.
-pub fn read(estate: &mut Estate) -> Reading {
-    match estate.origin.load() {
+/// Reads the configuration, and compares it with the one in force. Says also which files that took.
+pub fn read(estate: &mut Estate) -> (Reading, Sources) {
+    let (config, sources) = estate.origin.load();
+    let reading = match config {
         Ok(config) => propose(config, estate).unwrap_or_else(|reason| Reading::Refused(vec![reason])),
         Err(error) => Reading::Refused(Reason::all(error)),
-    }
+    };
+    (reading, sources)
 }
 
 fn propose(mut config: Config, estate: &mut Estate) -> Result<Reading, Reason> {

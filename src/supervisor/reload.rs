@@ -29,6 +29,7 @@ const DRAINING: usize = 4;
 #[derive(Clone)]
 pub struct Reloader(mpsc::Sender<Heard>);
 
+#[expect(dead_code, reason = "for a way in which operators can ask")]
 impl Reloader {
     /// Reads the configuration again, and waits until it is in force, or refused.
     pub async fn reload(&self, cause: Cause) -> Outcome {
@@ -95,7 +96,7 @@ impl Reload {
 
 impl Supervisor {
     /// For those who may ask for a reload.
-    #[expect(dead_code, reason = "the control socket's; SIGHUP and the file are heard in the loop")]
+    #[expect(dead_code, reason = "for a way in which operators can ask")]
     pub fn reloader(&self) -> Reloader {
         Reloader(self.ears.clone())
     }
@@ -193,7 +194,9 @@ impl Supervisor {
     fn begin_reload(&mut self) {
         self.reload.adopt();
         self.estate.notify.reloading();
-        match proposal::read(&mut self.estate) {
+        let (reading, sources) = proposal::read(&mut self.estate);
+        self.sources.send_replace(sources);
+        match reading {
             Reading::Refused(reasons) => self.refuse(reasons),
             Reading::Same(logging) => self.unchanged(logging),
             Reading::Other(proposal) => match proposal.sealed.worker() {

@@ -18,10 +18,11 @@ struct Row {
 
 const fn row(role: Role) -> Row {
     match role {
-        // A descriptor for each connection (1,024) and a few of its own; it writes no file.
-        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0), memory: None }, umask: 0o777 },
+        // A descriptor for each connection (1,024) and a few of its own; it writes no file. Its own bounds
+        // (64 MiB of bodies, connections) keep it far below that much memory.
+        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0), memory: Some(1 << 30) }, umask: 0o777 },
         // A link for each running update, and the state file.
-        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30), memory: None }, umask: 0o077 },
+        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30), memory: Some(4 << 30) }, umask: 0o077 },
         // What it writes is for others to read: a web server, say. How much, its brief says.
         Role::Updater => Row { limits: Limits { descriptors: 1024, file_size: None, memory: None }, umask: 0o022 },
     }

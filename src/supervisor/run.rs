@@ -16,7 +16,7 @@ use super::restart::Restart;
 use super::roster::Roster;
 use super::transaction::Event;
 use super::updates::{self, Needs, Updates};
-use crate::config::Origin;
+use crate::config::{Origin, Sources};
 use crate::confine::Role;
 use crate::ids::{Generation, OrderId, RepoId};
 use crate::wire::listener::{FromListener, ToListener};
@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 /// What running updates get after SIGTERM before they are killed. The end is within 5 s.
@@ -78,12 +78,16 @@ pub enum Heard {
 ///
 /// # Errors
 /// A child could not be started, or died before it ever served.
-pub async fn run(estate: Estate) -> Result<(), Box<dyn Error>> {
+pub async fn run(estate: Estate, sources: Sources) -> Result<(), Box<dyn Error>> {
     let (mut term, mut int, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     // It is heard now.
     super::hangup().thread_unblock()?;
     let (ears, mut heard) = mpsc::channel(1024);
-    let mut supervisor = Supervisor::new(estate, ears);
+    let (sources, read) = watch::channel(sources);
+    if let Err(error) = super::watch::start(read, ears.clone()) {
+        journal::not_watching(&error.to_string());
+    }
+    let mut supervisor = Supervisor::new(estate, sources, ears);
     supervisor.start_both()?;
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -122,6 +126,8 @@ pub async fn run(estate: Estate) -> Result<(), Box<dyn Error>> {
 /// All that the loop knows.
 pub struct Supervisor {
     pub estate: Estate,
+    /// What the configuration was last read from: for who watches it.
+    pub sources: watch::Sender<Sources>,
     pub journal: Journal,
     pub ears: mpsc::Sender<Heard>,
     pub births: Birth,
@@ -146,12 +152,13 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(estate: Estate, ears: mpsc::Sender<Heard>) -> Self {
+    fn new(estate: Estate, sources: watch::Sender<Sources>, ears: mpsc::Sender<Heard>) -> Self {
         let now = Instant::now();
         Self {
             journal: Journal::new(estate.sealed.names.clone()),
             updates: Updates::new(estate.sealed.schedule.threads),
             estate,
+            sources,
             ears,
             births: 0,
             worker: None,

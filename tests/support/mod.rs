@@ -6,6 +6,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod as_user;
+pub mod attacks;
 pub mod config;
 pub mod delivery;
 pub mod gateway;
