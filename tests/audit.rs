@@ -309,3 +309,37 @@ fn tag_and_facility_are_the_configuration_s() {
     let record = syslog.wait("service.ready", &[]);
     assert_eq!((record.priority, record.app.as_str()), ((22 << 3) + 5, "gwg-web"));
 }
+
+#[test]
+fn configurations_are_recorded_and_the_audit_itself_is_reloaded() {
+    let ground = Ground::new();
+    let Some(syslog) = Syslog::start(&ground.scratch) else { return };
+    let repo = ground.repo();
+    let config = recorded(&syslog).repo(repo);
+    let mut site = ground.start(config.clone());
+    syslog.wait("reconcile.end", &[("cause", "start")]);
+    let file = site.scratch.path().join("gwg.yaml").to_str().unwrap().to_owned();
+    let good = std::fs::read_to_string(&file).unwrap();
+
+    std::fs::write(&file, format!("threadz: 1\n{good}")).unwrap();
+    site.gateway.process().signal(Signal::SIGHUP);
+    let rejected = syslog.wait("config.rejected", &[("file", &file), ("line", "1"), ("key", "threadz")]);
+    assert_eq!((rejected.priority, rejected.get("by")), (AUTHPRIV + 3, Some("gwg")));
+
+    let audit = site.scratch.path().join("audit");
+    let more = json!({"syslog": true, "socket": syslog.socket(), "tag": "gwg-two", "file": audit});
+    let old = good.lines().find(|line| line.starts_with("audit: ")).unwrap();
+    let second = Repo::new(&site.scratch, "/second", &site.daemon.url(site.remote.name()));
+    let text = Config::new().repo(second).yaml();
+    let second = text.split_once("repos:\n").unwrap().1;
+    std::fs::write(&file, good.replace(old, &format!("audit: {more}")) + second).unwrap();
+    site.gateway.process().signal(Signal::SIGHUP);
+    let loaded = syslog.wait("config.loaded", &[("generation", "2"), ("added", "1"), ("changed", "0"), ("removed", "0")]);
+    assert_eq!((loaded.app.as_str(), loaded.get("repos")), ("gwg-two", Some("2")));
+    syslog.wait("reconcile.end", &[("cause", "reload"), ("repos", "1"), ("behind", "1")]);
+    site.gateway.stop(Signal::SIGTERM);
+    syslog.wait("service.stop", &[]);
+    assert_no_hole(&syslog.records());
+    let lines = std::fs::read_to_string(&audit).unwrap();
+    assert!(lines.lines().next().unwrap().contains("config.loaded") && lines.contains("service.stop"), "{lines}");
+}
