@@ -26,16 +26,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("listener", &["brief", "wire", "link", "confine", "audit", "ids"]),
     ("worker", &["brief", "wire", "link", "confine", "audit", "ids"]),
     ("updater", &["brief", "wire", "confine", "audit", "ids"]),
+    ("hook", &["brief", "wire", "confine", "ids"]),
 ];
 
 /// The rooms that are a process of their own: private, with one door.
-const PROCESSES: &[&str] = &["cli", "supervisor", "listener", "worker", "updater"];
+const PROCESSES: &[&str] = &["cli", "supervisor", "listener", "worker", "updater", "hook"];
 
 /// What a child may name of `brief`: its own part, and what it shares with others. The ssh key is no
 /// word that the listener knows.
 const BRIEFS: &[(&str, &[&str])] = &[
     ("listener", &["listener", "secret", "Secret", "label", "Label", "LabelKind", "remote", "RemoteName"]),
     ("worker", &["worker", "secret", "Secret", "key", "Key"]),
+    ("hook", &["hook"]),
     ("updater", &["updater", "secret", "Secret", "key", "Key", "label", "Label", "LabelKind", "remote", "RemoteName"]),
 ];
 

@@ -45,4 +45,15 @@ pub struct Repo {
     /// Whether it is due as soon as the worker starts. Not so where the work tree is missing and
     /// `initialise` is off: then the first push clones it.
     pub reconcile: bool,
+    /// Which hooks it has; what they are is the supervisor's to know.
+    pub hooks: Hooks,
+}
+
+/// Which hooks a repository has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// One for each commit that is deployed.
+    pub success: bool,
+    /// One for an update whose tries are used up.
+    pub failure: bool,
 }

@@ -7,7 +7,7 @@ use super::files::Files;
 use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
-use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, confinement, directories, locate};
+use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, confinement, directories, hook, locate};
 use crate::brief::worker::Schedule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -52,7 +52,8 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let files = Files::new(source.owner);
     let logging = logging(raw.logging.unwrap_or_default(), &files, env, notes);
     let updater = accounts.as_ref().map_or(env.uid, |accounts| accounts.updater.uid);
-    let mut repos = Repos::new(files, env, updater, initialise);
+    let hooks = hook::Ground { owner: source.owner, env, accounts: accounts.as_ref() };
+    let mut repos = Repos::new(files, env, updater, hooks, initialise);
     let written = raw.repos.unwrap_or_default();
     if written.is_empty() {
         let fault = Fault::new("no repository is configured", "write at least one, with url, path, directory and secret");

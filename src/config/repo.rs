@@ -6,10 +6,11 @@ use super::directories::{self, Canonical};
 use super::environment::Environment;
 use super::error::{Fault, KeyPath, Notes};
 use super::files::Files;
+use super::hook;
 use super::keys::Keys;
 use super::known_hosts::HostFiles;
 use super::raw::RawRepo;
-use super::{Repo, label, url};
+use super::{Hooks, Repo, label, url};
 use crate::brief::{Key, Label, LabelKind};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub struct Repos<'a> {
     keys: Keys,
     hosts: HostFiles<'a>,
     certificates: HashMap<PathBuf, Result<Arc<str>, Fault>>,
+    hooks: hook::Ground<'a>,
     initialise: bool,
 }
 
@@ -54,8 +56,9 @@ impl Place<'_> {
 
 impl<'a> Repos<'a> {
     /// A checker that reads through `files`; `updater` is the user whose known hosts count.
-    pub fn new(files: Files, env: &'a Environment, updater: u32, initialise: bool) -> Self {
+    pub fn new(files: Files, env: &'a Environment, updater: u32, hooks: hook::Ground<'a>, initialise: bool) -> Self {
         Self {
+            hooks,
             files,
             canonical: Canonical::default(),
             keys: Keys::default(),
@@ -100,6 +103,10 @@ impl<'a> Repos<'a> {
             Some(text) => Some(at.take("trigger", self.trigger(&text, &directory))?),
             None => None,
         };
+        let hooks = match raw.hook.take() {
+            Some(raw) => self.hooks.check(raw, &at.key("hook"), &directory, at.notes)?,
+            None => Hooks::default(),
+        };
         let (key, key_file) = key?.map_or((None, None), |(key, file)| (Some(key), Some(file)));
         let at_start = self.initialise || directory.join(".git").is_dir();
         let (path, label, remote, proof, known_hosts, ca) = (path?, label?, remote?, proof?, known_hosts?, ca?);
@@ -116,6 +123,7 @@ impl<'a> Repos<'a> {
             key_file,
             known_hosts,
             ca,
+            hooks,
             at_start,
         })
     }

@@ -27,6 +27,8 @@ pub struct Limits {
     pub descriptors: u64,
     /// Bytes of the largest file that it may write; `None`: no limit.
     pub file_size: Option<u64>,
+    /// Processes of its user, all that run already included; `None`: as many as the supervisor's.
+    pub processes: Option<u64>,
 }
 
 /// All that a child is given. What is not here, it does not have.
@@ -79,11 +81,12 @@ pub fn command(given: Given<'_>) -> io::Result<Command> {
             if let Some(bytes) = limits.file_size {
                 limit(libc::RLIMIT_FSIZE, bytes)?;
             }
+            if let Some(count) = limits.processes {
+                limit(libc::RLIMIT_NPROC, count)?;
+            }
             if let Some(Account { uid, gid }) = account {
-                if role.is_offline() {
-                    // Where this fails the child finds itself in the supervisor's namespaces, and decides.
-                    let _the_child_looks = namespaces::leave();
-                }
+                // Where this fails the child finds itself in the supervisor's namespaces, and decides.
+                let _the_child_looks = namespaces::leave(role);
                 empty_bounding_set()?;
                 ok(libc::setgroups(0, std::ptr::null()))?;
                 ok(libc::setresgid(gid, gid, gid))?;

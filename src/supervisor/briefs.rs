@@ -3,7 +3,7 @@
 //! be started again without reading the configuration anew. Runs in the supervisor.
 
 use crate::brief::updater;
-use crate::config::Briefs;
+use crate::config::{Briefs, HookBrief, Hooks};
 use crate::ids::RepoId;
 use crate::wire::frame::{self, Message};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -20,6 +20,8 @@ pub struct Sealed {
     worker: OwnedFd,
     /// An updater's brief holds no secret.
     pub updaters: BTreeMap<RepoId, updater::Brief>,
+    /// The hooks of those repositories that have some. Their variables stay here, for each run.
+    pub hooks: BTreeMap<RepoId, Hooks<HookBrief>>,
     /// What the log calls a repository.
     pub names: Arc<BTreeMap<RepoId, String>>,
 }
@@ -30,7 +32,7 @@ impl Sealed {
     /// # Errors
     /// Those of making memory files, or a brief above the border's bound.
     pub fn new(briefs: Briefs) -> io::Result<Self> {
-        let Briefs { listener: (head, repos), worker: (worker_head, keys, worker_repos), updaters, names } = briefs;
+        let Briefs { listener: (head, repos), worker: (worker_head, keys, worker_repos), updaters, hooks, names } = briefs;
         let listener = seal("gwg-listener brief", |file| {
             frame::write(file, &head)?;
             write_each(file, &repos)
@@ -40,7 +42,7 @@ impl Sealed {
             write_each(file, &keys)?;
             write_each(file, &worker_repos)
         })?;
-        Ok(Self { listener, worker, updaters, names: Arc::new(names) })
+        Ok(Self { listener, worker, updaters, hooks, names: Arc::new(names) })
     }
 
     /// A descriptor of the listener's brief.

@@ -3,10 +3,12 @@
 
 use super::process::Exit;
 use crate::audit::{DeliveryEvent, DeliveryResult, UpdateEvent, UpdateResult};
+use crate::brief::hook::Run;
 use crate::confine::Role;
 use crate::confine::host::Level;
 use crate::confine::spawn::Account;
 use crate::ids::{CommitId, RepoId, ShortId};
+use crate::wire::hook::{End, On};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -73,6 +75,14 @@ impl Journal {
                     error!(%repo, %cause, %delivery, %step, %reason, attempt, next_ms, ms, "update failed; its tries are used up, and it is tried slowly from now on");
                 } else {
                     warn!(%repo, %cause, %delivery, %step, %reason, attempt, next_ms, ms, "update failed");
+                }
+            }
+            UpdateResult::HookFailed { new, attempt, last, next_ms } => {
+                let new = new.short();
+                if *last {
+                    error!(%repo, %cause, %delivery, %new, attempt, "hook failed; its tries are used up, and it is not tried again for this commit");
+                } else {
+                    warn!(%repo, %cause, %delivery, %new, attempt, next_ms, "hook failed; it is tried again");
                 }
             }
             UpdateResult::AnnouncedNotSeen { announced, new, attempt, next_ms } => {
@@ -153,6 +163,47 @@ pub fn state_unusable(error: &std::io::Error) {
 /// Events were lost.
 pub fn lost(count: u64) {
     warn!(count, "events were lost");
+}
+
+/// What a hook runs for.
+pub struct HookRun<'a> {
+    /// The repository.
+    pub repo: &'a str,
+    /// Which of its hooks.
+    pub on: On,
+    /// For which commit, and the how manieth time.
+    pub run: Run,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// A hook's command starts. `own_pids`: nothing can outlive it.
+pub fn hook_started(hook: &HookRun<'_>, uid: u32, own_pids: bool, landlock: u8) {
+    let HookRun { repo, on, run: Run { old, new, attempt }, pid } = hook;
+    let (on, old, new, pids) = (on.word(), short(*old), short(*new), if own_pids { "own" } else { "shared" });
+    info!(%repo, %on, %old, %new, attempt, pid, uid, %pids, landlock, "hook started");
+}
+
+/// A hook has ended, and all that it had started; or gwg-hook has, and could not tell how the hook did.
+pub fn hook_ended(hook: &HookRun<'_>, end: Result<End, Exit>, ms: u64) {
+    let HookRun { repo, on, run: Run { new, attempt, .. }, pid } = hook;
+    let (on, new) = (on.word(), short(*new));
+    let how = match end {
+        Ok(End::Exited(code)) => format!("exit {code}"),
+        Ok(End::Signal(signal)) => format!("signal {signal}"),
+        Ok(End::Deadline) => "deadline".to_owned(),
+        Ok(End::NotStarted) => "not started".to_owned(),
+        Err(exit) => format!("{} of gwg-hook", how(exit)),
+    };
+    match end {
+        Ok(End::Exited(0)) => info!(%repo, %on, %new, attempt, pid, %how, ms, "hook ended"),
+        Ok(_) | Err(_) => warn!(%repo, %on, %new, attempt, pid, %how, ms, "hook ended badly"),
+    }
+}
+
+/// A hook wrote a line to its output. The text is escaped already.
+pub fn hook_said(pid: u32, repo: &str, line: &str) {
+    info!(%repo, "{}[{pid}]: {line}", Role::Hook.name());
 }
 
 /// A child wrote a line to its output. The text is escaped already.

@@ -8,6 +8,7 @@
 mod briefs;
 mod confinement;
 mod executables;
+mod hooks;
 mod journal;
 mod log;
 mod output;

@@ -17,11 +17,13 @@ struct Row {
 const fn row(role: Role) -> Row {
     match role {
         // A descriptor for each connection (1,024) and a few of its own; it writes no file.
-        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0) }, umask: 0o777 },
+        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0), processes: None }, umask: 0o777 },
         // A link for each running update, and the state file.
-        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30) }, umask: 0o077 },
+        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30), processes: None }, umask: 0o077 },
         // What it writes is for others to read: a web server, say.
-        Role::Updater => Row { limits: Limits { descriptors: 1024, file_size: None }, umask: 0o022 },
+        Role::Updater => Row { limits: Limits { descriptors: 1024, file_size: None, processes: None }, umask: 0o022 },
+        // The kernel counts processes by user, over all hooks of one and whatever else it runs.
+        Role::Hook => Row { limits: Limits { descriptors: 1024, file_size: None, processes: Some(1024) }, umask: 0o022 },
     }
 }
 
@@ -43,18 +45,31 @@ impl Roster {
     /// # Errors
     /// Those of duplicating descriptors.
     pub fn command(&self, role: Role, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
+        self.command_as(role, self.account(role), descriptors, log)
+    }
+
+    /// The same for a hook, which becomes the user that its own brief says.
+    ///
+    /// # Errors
+    /// As [`Roster::command`].
+    pub fn hook(&self, account: Option<Account>, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
+        self.command_as(Role::Hook, account, descriptors, log)
+    }
+
+    fn command_as(&self, role: Role, account: Option<Account>, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
         let Row { limits, umask } = row(role);
-        let (program, account, confinement) = (self.executables.of(role), self.account(role), self.confinement);
+        let (program, confinement) = (self.executables.of(role), self.confinement);
         spawn::command(Given { role, program, descriptors, log, account, limits, umask, confinement })
     }
 
-    /// Who a role becomes; none without root.
+    /// Who a role becomes; none without root, and for hooks, each of which has its own.
     pub fn account(&self, role: Role) -> Option<Account> {
         let accounts = self.accounts.as_ref()?;
         let account = match role {
             Role::Listener => &accounts.listener,
             Role::Worker => &accounts.worker,
             Role::Updater => &accounts.updater,
+            Role::Hook => return None,
         };
         Some(Account { uid: account.uid, gid: account.gid })
     }

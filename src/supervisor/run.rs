@@ -2,6 +2,7 @@
 //! processes. Runs in the supervisor, on its main thread.
 
 use super::briefs::Sealed;
+use super::hooks::{Hooks, Wanted};
 use super::journal::{self, Journal};
 use super::output;
 use super::places::{self, State};
@@ -15,7 +16,7 @@ use crate::ids::{OrderId, RepoId};
 use crate::link::{self, LinkError, Sender};
 use crate::wire::Message;
 use crate::wire::listener::{FromListener, ToListener};
-use crate::wire::worker::{Culprit, Ended, FromWorker, ToWorker};
+use crate::wire::worker::{Culprit, Ended, FromWorker, HookEnded, ToWorker};
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
@@ -50,6 +51,7 @@ enum Heard {
     Malformed(Role, Birth),
     Ended(Role, Birth, Exit),
     UpdaterEnded(OrderId, Exit),
+    HookEnded(RepoId, HookEnded),
     /// A restart's wait is over.
     Start(Role),
 }
@@ -106,11 +108,12 @@ struct Supervisor {
     listener: Option<Child<ToListener>>,
     worker: Option<Child<ToWorker>>,
     updates: Updates,
+    hooks: Hooks,
     listener_restart: Restart,
     worker_restart: Restart,
     /// The running worker's newest job link, as the worker counts them.
     job_link: u32,
-    /// A worker is due, and starts when the updaters of the one before have ended.
+    /// A worker is due, and starts when the updaters and hooks of the one before have ended.
     worker_waits: bool,
     served: bool,
     /// The state file was set aside: the worker's next start may well succeed.
@@ -124,6 +127,7 @@ impl Supervisor {
         Self {
             journal: Journal::new(estate.sealed.names.clone()),
             updates: Updates::new(estate.threads),
+            hooks: Hooks::new(estate.threads),
             estate,
             ears,
             births: 0,
@@ -146,6 +150,7 @@ impl Supervisor {
             Heard::Malformed(role, birth) => self.accuse(role, birth, "a malformed message"),
             Heard::Ended(role, birth, exit) => self.bury(role, birth, exit)?,
             Heard::UpdaterEnded(order, exit) => self.hear_updater_ended(order, exit),
+            Heard::HookEnded(repo, how) => self.hear_hook_ended(repo, how),
             Heard::Start(role) => self.restart(role),
         }
         Ok(())
@@ -175,6 +180,7 @@ impl Supervisor {
                 self.say_ready();
             }
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
+            FromWorker::Hook(repo, on, run) => self.start_hook(birth, Wanted { repo, on, run }),
             FromWorker::Update(event) => self.journal.update(&event),
             FromWorker::Violation(Culprit::Listener(link)) => {
                 if let Some(birth) = self.listener.as_ref().map(|listener| listener.birth).filter(|_| link == self.job_link) {
@@ -209,6 +215,9 @@ impl Supervisor {
         if let Err(offence) = self.updates.check(order, repo, briefs) {
             return self.accuse(Role::Worker, birth, offence.0);
         }
+        if self.hooks.is_running(repo) {
+            return self.accuse(Role::Worker, birth, "an order for a repository whose hook runs");
+        }
         let ears = self.ears.clone();
         let ended = move |exit| tell_later(ears, Heard::UpdaterEnded(order, exit));
         let needs = Needs { roster: &self.estate.roster, briefs, name: self.journal.name(repo) };
@@ -225,6 +234,30 @@ impl Supervisor {
         self.updates.ended(order, exit);
         if self.worker.is_some() {
             self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, updates::as_told(exit))));
+        } else if self.worker_waits {
+            self.start_worker_when_free();
+        }
+    }
+
+    fn start_hook(&mut self, birth: Birth, wanted: Wanted) {
+        if let Err(offence) = self.hooks.check(wanted, &self.estate.sealed) {
+            return self.accuse(Role::Worker, birth, offence.0);
+        }
+        if self.updates.is_running(wanted.repo) {
+            return self.accuse(Role::Worker, birth, "a hook for a repository that is being updated");
+        }
+        let ears = self.ears.clone();
+        let ended = move |how| tell_later(ears, Heard::HookEnded(wanted.repo, how));
+        if let Err(error) = self.hooks.start(wanted, &self.estate.roster, &self.estate.sealed, ended) {
+            journal::process_not_started(Role::Hook, &error);
+            self.tell_worker(|worker| worker.send(&ToWorker::HookEnded(wanted.repo, HookEnded::Badly)));
+        }
+    }
+
+    fn hear_hook_ended(&mut self, repo: RepoId, how: HookEnded) {
+        self.hooks.ended(repo);
+        if self.worker.is_some() {
+            self.tell_worker(|worker| worker.send(&ToWorker::HookEnded(repo, how)));
         } else if self.worker_waits {
             self.start_worker_when_free();
         }
@@ -257,7 +290,7 @@ impl Supervisor {
         let process = match role {
             Role::Listener => self.listener.as_ref().filter(|child| child.birth == birth).map(|child| &child.process),
             Role::Worker => self.worker.as_ref().filter(|child| child.birth == birth).map(|child| &child.process),
-            Role::Updater => None,
+            Role::Updater | Role::Hook => None,
         };
         if let Some(process) = process {
             journal::violation(role, process.pid, detail);
@@ -277,7 +310,7 @@ impl Supervisor {
                 Some(child) => (child.process, child.ready, &mut self.worker_restart),
                 None => return Ok(()),
             },
-            Role::Updater => return Ok(()),
+            Role::Updater | Role::Hook => return Ok(()),
         };
         if exit.is_forbidden_call() {
             journal::violation(role, process.pid, "a system call that it has no use for");
@@ -285,6 +318,7 @@ impl Supervisor {
         if role == Role::Worker {
             // Nobody is left who could hear of their ends; the next worker compares everything.
             self.updates.kill_all();
+            self.hooks.kill_all();
         }
         if self.stopping {
             journal::process_ended(role, process.pid, exit, now - process.since, None);
@@ -320,7 +354,7 @@ impl Supervisor {
                 self.worker_waits = true;
                 self.start_worker_when_free();
             }
-            Role::Updater => {}
+            Role::Updater | Role::Hook => {}
         }
     }
 
@@ -333,7 +367,7 @@ impl Supervisor {
     }
 
     fn start_worker_when_free(&mut self) {
-        if self.updates.running() > 0 || self.stopping {
+        if self.updates.running() + self.hooks.running() > 0 || self.stopping {
             return;
         }
         self.worker_waits = false;
@@ -428,14 +462,15 @@ impl Supervisor {
     }
 
     fn is_alone(&self) -> bool {
-        self.listener.is_none() && self.worker.is_none() && self.updates.running() == 0
+        self.listener.is_none() && self.worker.is_none() && self.updates.running() + self.hooks.running() == 0
     }
 
     /// Ends what is left. Answers how many that were.
     fn kill_all(&self) -> usize {
         let children = self.listener.iter().map(|child| &child.process).chain(self.worker.iter().map(|child| &child.process));
-        let left = children.map(Process::kill).count() + self.updates.running();
+        let left = children.map(Process::kill).count() + self.updates.running() + self.hooks.running();
         self.updates.kill_all();
+        self.hooks.kill_all();
         left
     }
 }

@@ -1,7 +1,9 @@
 //! supervisor → worker and back.
 
 use super::Message;
+use super::hook::On;
 use crate::audit::UpdateEvent;
+use crate::brief::hook::Run;
 use crate::ids::{OrderId, RepoId};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,8 @@ pub enum ToWorker {
     Updater(OrderId),
     /// The order's updater has ended, or could not be started. Every order ends with this.
     Ended(OrderId, Ended),
+    /// The hook of this repository has ended, or could not be started. Every hook ends with this.
+    HookEnded(RepoId, HookEnded),
     /// Start nothing more, tell what ends, and end when nothing runs.
     Stop,
 }
@@ -39,6 +43,15 @@ pub enum Ended {
     NotStarted,
 }
 
+/// How a hook ended, as far as the worker needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HookEnded {
+    /// With exit status 0.
+    Well,
+    /// In any other way.
+    Badly,
+}
+
 /// What the worker says to the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
@@ -49,6 +62,8 @@ pub enum FromWorker {
     },
     /// Please start an updater for this repository. Orders are numbered upwards.
     Order(OrderId, RepoId),
+    /// Please run the repository's hook. One at a time for each repository, and none while it is updated.
+    Hook(RepoId, On, Run),
     /// What became of an update.
     Update(UpdateEvent),
     /// The listener's or an updater's message was malformed, or out of turn.

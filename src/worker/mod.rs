@@ -6,6 +6,7 @@
 
 mod dispatch;
 mod due;
+mod hooks;
 mod inbox;
 mod run;
 mod state;

@@ -4,6 +4,7 @@
 use super::Brief;
 use super::dispatch::{Closing, Dispatch, Told};
 use super::due::{Due, Mark};
+use super::hooks::{Ending, Hooks};
 use super::inbox::Inbox;
 use super::state::State;
 use crate::audit::{Cause, UpdateEvent, UpdateResult};
@@ -13,7 +14,7 @@ use crate::confine::enter::Level;
 use crate::ids::{DirectoryId, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
 use crate::wire::job::{Job, JobAnswer};
-use crate::wire::worker::{Culprit, FromWorker, ToWorker};
+use crate::wire::worker::{Culprit, FromWorker, HookEnded, ToWorker};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -85,6 +86,7 @@ struct Worker {
     state: State,
     due: Due,
     dispatch: Dispatch,
+    hooks: Hooks,
     stopping: bool,
     schedule: Schedule,
     next_reconcile: Option<Instant>,
@@ -106,6 +108,7 @@ impl Worker {
             state,
             due,
             dispatch: Dispatch::new(told),
+            hooks: Hooks::new(head.schedule),
             stopping: false,
             schedule: head.schedule,
             next_reconcile: None,
@@ -156,6 +159,7 @@ impl Worker {
                 self.dispatch.ended(order, how);
                 self.close(order)
             }
+            ToWorker::HookEnded(repo, how) => self.end_hook(repo, how),
             ToWorker::Stop => {
                 self.stopping = true;
                 Ok(())
@@ -215,18 +219,29 @@ impl Worker {
     }
 
     fn close(&mut self, order: OrderId) -> io::Result<()> {
-        let closing = Closing { due: &mut self.due, state: &mut self.state, repos: &self.repos, now: Instant::now(), chance: chance() };
+        let Self { due, state, hooks, repos, .. } = self;
+        let closing = Closing { due, state, hooks, repos, now: Instant::now(), chance: chance() };
         match self.dispatch.close(order, closing) {
             Some(event) => say(&self.supervisor, &FromWorker::Update(event)),
             None => Ok(()),
         }
     }
 
-    /// Orders updates, and says which work trees they are about to write.
+    fn end_hook(&mut self, repo: RepoId, how: HookEnded) -> io::Result<()> {
+        let Self { due, state, repos, .. } = self;
+        let ending = Ending { due, state, repos, now: Instant::now(), chance: chance() };
+        let events = self.hooks.end(repo, how, ending);
+        events.into_iter().try_for_each(|event| say(&self.supervisor, &FromWorker::Update(event)))
+    }
+
+    /// Orders updates and hooks, and says which work trees they are about to write.
     fn order_what_is_due(&mut self) -> io::Result<Vec<DirectoryId>> {
         let mut ordered = Vec::new();
         if self.stopping {
             return Ok(ordered);
+        }
+        while let Some(hook) = self.hooks.start() {
+            say(&self.supervisor, &FromWorker::Hook(hook.repo, hook.on(), hook.run))?;
         }
         let now = Instant::now();
         while let Some((repo, mark)) = self.due.start(now) {
@@ -249,7 +264,7 @@ impl Worker {
     }
 
     fn is_done(&self) -> bool {
-        self.stopping && self.dispatch.is_idle() && self.listener.is_none()
+        self.stopping && self.dispatch.is_idle() && self.hooks.is_idle() && self.listener.is_none()
     }
 
     fn wake(&self) -> Instant {
