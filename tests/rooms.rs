@@ -37,7 +37,7 @@ const PROCESSES: &[&str] = &["cli", "supervisor", "listener", "worker", "updater
 const BRIEFS: &[(&str, &[&str])] = &[
     ("listener", &["listener", "secret", "Secret", "label", "Label", "LabelKind", "remote", "RemoteName"]),
     ("worker", &["worker", "secret", "Secret", "key", "Key"]),
-    ("hook", &["hook"]),
+    ("hook", &["hook", "secret", "Secret"]),
     ("updater", &["updater", "secret", "Secret", "key", "Key", "label", "Label", "LabelKind", "remote", "RemoteName"]),
 ];
 

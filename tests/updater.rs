@@ -89,7 +89,7 @@ impl World {
             descriptors: vec![(theirs.into(), descriptors::SUPERVISOR), (peer.into(), descriptors::PEER)],
             log: write.into(),
             account,
-            limits: Limits { descriptors: 256, file_size: None },
+            limits: Limits { descriptors: 256, file_size: None, processes: None },
             umask: 0o022,
             confinement: Confinement::Require,
         };

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 mod errors;
 mod examples;
+mod hooks;
 mod large;
 mod owned;
 

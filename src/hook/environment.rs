@@ -1,7 +1,8 @@
 //! The command's variables: these and no others. Pure. Runs in gwg-hook.
 
-use crate::brief::hook::{Brief, Hook, Run};
+use crate::brief::hook::Hook;
 use crate::ids::CommitId;
+use crate::wire::hook::{Brief, Run};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 

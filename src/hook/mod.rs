@@ -9,11 +9,10 @@ mod run;
 mod shepherd;
 mod sweep;
 
-use crate::brief::hook::Brief;
 use crate::confine::Role;
 use crate::confine::enter::{ConfineError, Entered, enter};
 use crate::wire::frame;
-use crate::wire::hook::FromHook;
+use crate::wire::hook::{Brief, FromHook};
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;

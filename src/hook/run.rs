@@ -3,10 +3,9 @@
 //! supervisor's PID namespace: where the hook has one of its own, it can't even name this process.
 
 use super::{shepherd, sweep};
-use crate::brief::hook::Brief;
 use crate::confine::fork;
 use crate::wire::frame;
-use crate::wire::hook::{End, FromHook};
+use crate::wire::hook::{Brief, End, FromHook};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_child_subreaper;

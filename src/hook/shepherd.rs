@@ -5,9 +5,8 @@
 use super::environment;
 use super::run::News;
 use super::say;
-use crate::brief::hook::Brief;
 use crate::wire::frame;
-use crate::wire::hook::End;
+use crate::wire::hook::{Brief, End};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;

@@ -3,12 +3,11 @@
 
 use super::process::Exit;
 use crate::audit::{DeliveryEvent, DeliveryResult, UpdateEvent, UpdateResult};
-use crate::brief::hook::Run;
 use crate::confine::Role;
 use crate::confine::host::Level;
 use crate::confine::spawn::Account;
 use crate::ids::{CommitId, RepoId, ShortId};
-use crate::wire::hook::{End, On};
+use crate::wire::hook::{End, On, Run};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;

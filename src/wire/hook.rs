@@ -2,11 +2,33 @@
 
 use super::Message;
 use super::order::BRIEF_MAX;
-use crate::brief::hook::Brief;
+use crate::brief::hook::Hook;
+use crate::ids::CommitId;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// All that one run is told.
+#[derive(Serialize, Deserialize)]
+pub struct Brief {
+    /// What to run.
+    pub hook: Arc<Hook>,
+    /// For which commit.
+    pub run: Run,
+}
 
 impl Message for Brief {
     const MAX: usize = BRIEF_MAX;
+}
+
+/// What one run is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The commit for which the hook last ended well; after a failed update, the one that is deployed.
+    pub old: Option<CommitId>,
+    /// The commit that was deployed; none after a failed update.
+    pub new: Option<CommitId>,
+    /// Which try this is, from 1; after a failed update, how many tries that had.
+    pub attempt: u32,
 }
 
 /// Which of a repository's hooks.

@@ -1,9 +1,8 @@
 //! supervisor → worker and back.
 
 use super::Message;
-use super::hook::On;
+use super::hook::{On, Run};
 use crate::audit::UpdateEvent;
-use crate::brief::hook::Run;
 use crate::ids::{OrderId, RepoId};
 use serde::{Deserialize, Serialize};
 

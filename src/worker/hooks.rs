@@ -8,10 +8,9 @@
 use super::due::{Due, Mark, Retry, Went};
 use super::state::State;
 use crate::audit::{UpdateEvent, UpdateResult};
-use crate::brief::hook::Run;
 use crate::brief::worker::{Repo, Schedule};
 use crate::ids::{CommitId, RepoId};
-use crate::wire::hook::On;
+use crate::wire::hook::{On, Run};
 use crate::wire::worker::HookEnded;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
