@@ -18,6 +18,10 @@
 //! | `worker` | gwg-worker | what is due, keys, state | brief, wire, link, confine, audit, ids |
 //! | `updater` | gwg-updater | one fetch, one reset, one trigger | brief, wire, confine, audit, ids |
 //! | `hook` | gwg-hook | one command, and the end of all that it starts | brief, wire, confine, ids |
+//! | `owned` | test builds only | listener and updater as an attacker who owns them has them | supervisor, config, listener, updater, brief, wire, confine, ids |
+
+#[cfg(all(feature = "owned", not(debug_assertions)))]
+compile_error!("the feature `owned` makes executables that obey an attacker: it is for tests, never for a release build");
 
 pub mod audit;
 pub mod brief;
@@ -36,6 +40,8 @@ pub mod config;
 mod hook;
 #[cfg(feature = "listener")]
 mod listener;
+#[cfg(feature = "owned")]
+mod owned;
 #[cfg(feature = "supervisor")]
 mod supervisor;
 #[cfg(feature = "updater")]
@@ -49,6 +55,12 @@ pub use cli::main as gwg_main;
 pub use hook::main as hook_main;
 #[cfg(feature = "listener")]
 pub use listener::main as listener_main;
+#[cfg(all(feature = "owned", feature = "listener"))]
+pub use owned::listener_main as owned_listener_main;
+#[cfg(all(feature = "owned", feature = "supervisor"))]
+pub use owned::stand_in_main;
+#[cfg(all(feature = "owned", feature = "updater"))]
+pub use owned::updater_main as owned_updater_main;
 #[cfg(feature = "updater")]
 pub use updater::main as updater_main;
 #[cfg(feature = "worker")]

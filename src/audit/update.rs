@@ -152,6 +152,8 @@ pub enum Reason {
     Memory,
     /// The repository on disk, or what the remote sent, is damaged.
     Corrupt,
+    /// It would cost more than `limits` allows.
+    Limit,
     /// The deadline passed.
     Deadline,
     /// The updater crashed or was ended.
@@ -178,6 +180,7 @@ impl Reason {
             Self::NoSpace => "no_space",
             Self::Memory => "memory",
             Self::Corrupt => "corrupt",
+            Self::Limit => "limit",
             Self::Deadline => "deadline",
             Self::Crashed => "crashed",
             Self::NotStarted => "not_started",

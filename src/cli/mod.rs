@@ -2,21 +2,23 @@
 
 mod check;
 mod demo;
+mod exit;
+mod manual;
+mod secret;
+mod setup;
 
 use crate::{config, supervisor};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use exit::{Exit, Failure};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// sysexits(3): something is wrong with the configuration.
-const EX_CONFIG: u8 = 78;
 
 /// Keeps git work trees equal to their remotes: a signed push webhook arrives, the tree follows.
 ///
 /// Without a command gwg runs in the foreground until SIGTERM or SIGINT.
 #[derive(Debug, Parser)]
-#[command(name = "gwg", version, after_help = EXAMPLES)]
+#[command(name = "gwg", version = VERSION, after_help = EXAMPLES)]
 struct Flags {
     /// The configuration, in YAML, TOML or JSON. Without it, config.yaml, .yml, .toml or .json in
     /// /etc/gwg, then (unless root) in the current directory.
@@ -40,7 +42,26 @@ enum Command {
     /// Sets up a remote on loopback, starts the real processes on it, pushes, delivers, forges and
     /// kills. Needs no configuration, no network and no root. Exit status 0 if all of it worked.
     Demo,
+    /// Prints a random webhook secret.
+    Secret,
+    /// Prints what a new repository needs: configuration, deploy key, host key, webhook.
+    Setup(setup::Wishes),
+    /// Prints a shell's completions for gwg.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages into a directory, for packages.
+    #[command(hide = true)]
+    Man {
+        /// Where to.
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+    },
 }
+
+/// What this is, and what its executables are linked with.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GWG_LINKED"), ")");
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +69,7 @@ Examples:
   gwg --config ./site.toml         run with another configuration
   gwg check --config ./site.toml   say what that would do, or what is wrong with it
   gwg check --host                 say how far this machine can confine gwg's processes
+  gwg setup git@HOST:PATH          say what a new repository needs
   GWG_PORT=8080 gwg                variables override global keys";
 
 /// Reads the flags and does what they say.
@@ -66,6 +88,10 @@ pub fn main() -> ExitCode {
             Err(error) => refuse(&error),
         },
         Some(Command::Demo) => demo::main(),
+        Some(Command::Secret) => end(secret::make().map(|secret| secret + "\n")),
+        Some(Command::Setup(wishes)) => end(setup::text(&wishes)),
+        Some(Command::Completions { shell }) => end(completions(shell)),
+        Some(Command::Man { output }) => end(manual::write(&Flags::command(), &output).map(|()| String::new()).map_err(Failure::from)),
         Some(Command::Check { host: true }) => print(&supervisor::host()),
         Some(Command::Check { host: false }) => {
             env.dry = true;
@@ -84,10 +110,28 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
+/// Ends a command with what it has to say.
+fn end(said: Result<String, Failure>) -> ExitCode {
+    match said {
+        Ok(text) => print(&text),
+        Err(Failure { exit, message }) => {
+            // Where standard error is closed there is nobody to tell; the exit status still says it.
+            let _ = writeln!(std::io::stderr(), "gwg: {message}");
+            exit.into()
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<String, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Flags::command(), "gwg", &mut script);
+    String::from_utf8(script).map_err(|error| Failure::new(Exit::Failed, error.to_string()))
+}
+
 fn refuse(error: &config::ConfigError) -> ExitCode {
     // Where standard error is closed there is nobody to tell; the exit status still says it.
     let _ = writeln!(std::io::stderr(), "{error}");
-    ExitCode::from(EX_CONFIG)
+    Exit::Config.into()
 }
 
 #[cfg(test)]

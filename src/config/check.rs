@@ -7,7 +7,8 @@ use super::files::Files;
 use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
-use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, confinement, directories, hook, locate};
+use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, confinement, directories, hook, limits, locate};
+use crate::brief::updater::Limits;
 use crate::brief::worker::Schedule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -49,15 +50,17 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let reconcile = span(raw.reconcile.unwrap_or(RECONCILE_DEFAULT), 365 * DAY_MS, "reconcile", notes);
     let initialise = raw.initialise.unwrap_or(true);
 
+    let limits = limits::check(raw.limits, &Limits::default(), &KeyPath::global("limits"), notes);
     let files = Files::new(source.owner);
     let logging = logging(raw.logging.unwrap_or_default(), &files, env, notes);
     let updater = accounts.as_ref().map_or(env.uid, |accounts| accounts.updater.uid);
     let hooks = hook::Ground { owner: source.owner, env, accounts: accounts.as_ref() };
-    let mut repos = Repos::new(files, env, updater, hooks, initialise);
+    let mut repos = Repos::new(files, env, updater, hooks, initialise, limits.unwrap_or_default());
     let written = raw.repos.unwrap_or_default();
     if written.is_empty() {
-        let fault = Fault::new("no repository is configured", "write at least one, with url, path, directory and secret");
-        notes.wrong(KeyPath::global("repos"), fault);
+        // A fresh installation must start: it says what to do next.
+        let next = "no repository is configured, so nothing is deployed; write at least one, with url, path, directory and secret";
+        notes.warn(&KeyPath::global("repos"), next);
     }
     let (repos, keys) = repos.check_all(written, notes);
     config_outside(source, &repos, notes);

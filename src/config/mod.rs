@@ -10,6 +10,7 @@
 //! | `hook` | a repository's hooks |
 //! | `accounts`, `owner`, `files` | users; who can write the configuration; reading with that user's rights |
 //! | `confinement` | what to do where the kernel can't confine in full |
+//! | `limits` | what one update may cost |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
 //! | `split` | one configuration, three kinds of brief |
 //! | `error`, `nearest` | what is wrong; what was probably meant |
@@ -26,6 +27,7 @@ mod hook;
 mod keys;
 mod known_hosts;
 mod label;
+mod limits;
 mod locate;
 mod nearest;
 mod overrides;
@@ -39,7 +41,9 @@ mod url;
 
 pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
+pub use nearest::nearest;
 pub use split::split;
+pub use url::{Remote as RemoteUrl, Transport};
 
 use crate::brief::{self, Key, Label, RemoteName, Secret, listener, updater, worker};
 use std::collections::BTreeMap;
@@ -52,13 +56,39 @@ use std::sync::Arc;
 ///
 /// As root it takes on other users' rights while it reads files: call it from the main thread,
 /// before there are others.
+///
+/// Decoding a key leaves pieces of it on the stack, which are wiped before this returns.
 pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
+    let loaded = read_and_check(explicit, env);
+    zeroize::zeroize_stack::<STACK>();
+    loaded
+}
+
+/// Bytes of stack that reading a configuration may use: several times what it does.
+const STACK: usize = 256 << 10;
+
+/// A frame of its own, so that all that it leaves is below `load`'s.
+#[inline(never)]
+fn read_and_check(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
     let mut notes = error::Notes::default();
     let path = file::find(explicit, env, &mut notes)?;
     let source = file::read(path, env, &mut notes)?;
     let mut raw = file::parse(&source)?;
     overrides::apply(&mut raw, env, &mut notes);
     check::check(raw, &source, env, notes)
+}
+
+/// Judges a remote's URL. No message repeats it: it might hold a password.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_url(url: &str) -> Result<RemoteUrl, Fault> {
+    url::check(url)
+}
+
+/// The lines of known hosts that are built in for a host.
+pub fn built_in_host_keys(host: &str) -> Vec<&'static str> {
+    known_hosts::built_in(host)
 }
 
 /// A checked configuration. Holds secrets until [`split`] has made briefs of it.
@@ -113,6 +143,8 @@ pub struct Repo {
     pub ca: Option<Arc<str>>,
     /// What is run after its updates.
     pub hooks: Hooks<Hook>,
+    /// What an update may cost.
+    pub limits: updater::Limits,
     /// Whether it is brought up to date at start: not so where it is not cloned and `initialise` is off.
     pub at_start: bool,
 }

@@ -24,6 +24,7 @@ pub struct Raw {
     pub listener_user: Option<UserName>,
     pub confinement: Option<String>,
     pub logging: Option<RawLogging>,
+    pub limits: Option<RawLimits>,
     pub repos: Option<Vec<RawRepo>>,
 }
 
@@ -35,6 +36,17 @@ pub struct RawLogging {
     pub output: Option<String>,
     pub level: Option<String>,
     pub timestamp: Option<bool>,
+}
+
+/// `limits`, of all repositories or of one.
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLimits {
+    pub pack: Option<Size>,
+    pub object: Option<Size>,
+    pub files: Option<i64>,
+    pub tree: Option<Size>,
+    pub deadline: Option<Span>,
 }
 
 /// One of `repos`.
@@ -58,6 +70,7 @@ pub struct RawRepo {
     pub ssh_pass_phrase_file: Option<String>,
     pub known_hosts: Option<String>,
     pub ca_file: Option<String>,
+    pub limits: Option<RawLimits>,
     pub hook: Option<RawHooks>,
 }
 
@@ -140,6 +153,57 @@ impl<'de> Deserialize<'de> for Span {
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
                 Span::read(text).ok_or_else(|| E::custom(format_args!("this is no time, expected {SPAN_FORMS}")))
+            }
+        }
+        deserializer.deserialize_any(Seen)
+    }
+}
+
+/// Bytes, written as a number or as a number with a unit: `1048576`, `"512MiB"`, `"10GiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// Reads the written form.
+    pub fn read(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at_checked(end)?;
+        let each = match unit.trim_start().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "kib" => 1 << 10,
+            "mib" => 1 << 20,
+            "gib" => 1 << 30,
+            "tib" => 1 << 40,
+            "kb" => 1_000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            "tb" => 1_000_000_000_000,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(each).map(Self)
+    }
+}
+
+/// How a [`Size`] is written, for messages.
+pub const SIZE_FORMS: &str = "a number of bytes, or a number with KiB, MiB, GiB, TiB, kB, MB, GB or TB, like \"10GiB\"";
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seen;
+        impl Visitor<'_> for Seen {
+            type Value = Size;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(SIZE_FORMS)
+            }
+            fn visit_u64<E: Error>(self, bytes: u64) -> Result<Size, E> {
+                Ok(Size(bytes))
+            }
+            fn visit_i64<E: Error>(self, bytes: i64) -> Result<Size, E> {
+                u64::try_from(bytes).map(Size).map_err(|_| E::custom("a size can't be negative"))
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
+                Size::read(text).ok_or_else(|| E::custom(format_args!("this is no size, expected {SIZE_FORMS}")))
             }
         }
         deserializer.deserialize_any(Seen)
@@ -247,6 +311,28 @@ impl<'de> Visitor<'de> for SecretText {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_read_with_and_without_a_unit() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1048576", 1 << 20),
+            ("1b", 1),
+            ("512 MiB", 512 << 20),
+            ("10GiB", 10 << 30),
+            ("1tib", 1 << 40),
+            ("2KiB", 2048),
+            ("2kB", 2000),
+            ("3MB", 3_000_000),
+            ("1GB", 1_000_000_000),
+            (" 1TB ", 1_000_000_000_000),
+        ] {
+            assert_eq!(Size::read(text), Some(Size(bytes)), "{text}");
+        }
+        for text in ["", "GiB", "-1", "1G", "1.5GiB", "1GiBs", "99999999999999999999", "18446744073709551615KiB", "é"] {
+            assert_eq!(Size::read(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_span_is_read_with_and_without_a_unit() {

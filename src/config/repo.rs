@@ -10,7 +10,8 @@ use super::hook;
 use super::keys::Keys;
 use super::known_hosts::HostFiles;
 use super::raw::RawRepo;
-use super::{Hooks, Repo, label, url};
+use super::{Hooks, Repo, label, limits, url};
+use crate::brief::updater::Limits;
 use crate::brief::{Key, Label, LabelKind};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub struct Repos<'a> {
     certificates: HashMap<PathBuf, Result<Arc<str>, Fault>>,
     hooks: hook::Ground<'a>,
     initialise: bool,
+    limits: Limits,
 }
 
 /// One repository that is being checked: its place in the file, for messages.
@@ -56,7 +58,8 @@ impl Place<'_> {
 
 impl<'a> Repos<'a> {
     /// A checker that reads through `files`; `updater` is the user whose known hosts count.
-    pub fn new(files: Files, env: &'a Environment, updater: u32, hooks: hook::Ground<'a>, initialise: bool) -> Self {
+    /// `limits` are those of a repository that has none of its own.
+    pub fn new(files: Files, env: &'a Environment, updater: u32, hooks: hook::Ground<'a>, initialise: bool, limits: Limits) -> Self {
         Self {
             hooks,
             files,
@@ -65,6 +68,7 @@ impl<'a> Repos<'a> {
             hosts: HostFiles::new(env, updater),
             certificates: HashMap::new(),
             initialise,
+            limits,
         }
     }
 
@@ -98,6 +102,8 @@ impl<'a> Repos<'a> {
         let ca = self.ca(&mut raw, transport, at);
         let known_hosts = self.known_hosts(&mut raw, remote_url.as_ref().map(|(remote, _)| remote), at);
 
+        let limits = limits::check(raw.limits.take(), &self.limits, &at.key("limits"), at.notes);
+
         let ((remote_url, url), directory) = (remote_url?, directory?);
         let trigger = match given(raw.trigger.take()) {
             Some(text) => Some(at.take("trigger", self.trigger(&text, &directory))?),
@@ -109,7 +115,7 @@ impl<'a> Repos<'a> {
         };
         let (key, key_file) = key?.map_or((None, None), |(key, file)| (Some(key), Some(file)));
         let at_start = self.initialise || directory.join(".git").is_dir();
-        let (path, label, remote, proof, known_hosts, ca) = (path?, label?, remote?, proof?, known_hosts?, ca?);
+        let (path, label, remote, proof, known_hosts, ca, limits) = (path?, label?, remote?, proof?, known_hosts?, ca?, limits?);
         Some(Repo {
             path,
             url,
@@ -124,6 +130,7 @@ impl<'a> Repos<'a> {
             known_hosts,
             ca,
             hooks,
+            limits,
             at_start,
         })
     }

@@ -34,8 +34,23 @@ pub fn split(config: Config, next_id: &mut u32) -> Briefs {
 }
 
 fn add(briefs: &mut Briefs, id: RepoId, repo: Repo) {
-    let Repo { path, url, remote_name, directory, label, remote, trigger, proof, key, key_file: _, known_hosts, ca, hooks, at_start } =
-        repo;
+    let Repo {
+        path,
+        url,
+        remote_name,
+        directory,
+        label,
+        remote,
+        trigger,
+        proof,
+        key,
+        key_file: _,
+        known_hosts,
+        ca,
+        hooks,
+        limits,
+        at_start,
+    } = repo;
     let directory_id = directories::id(&directory);
     briefs.names.insert(id, path.clone());
     briefs.listener.1.push(listener::Repo { id, path: path.clone(), proof, ref_name: label.full_name(), remote: remote_name });
@@ -56,6 +71,7 @@ fn add(briefs: &mut Briefs, id: RepoId, repo: Repo) {
         ca,
         connect_ms: CONNECT_MS,
         silence_ms: SILENCE_MS,
+        limits,
     };
     briefs.updaters.insert(id, brief);
 }

@@ -7,6 +7,7 @@
 //! Two steps: [`enter`] drops what exec could not; then the child opens what it will ever need, and
 //! closes its [`Doors`].
 
+use super::layers::Layer;
 use super::reach::{self, Reach, ReachError};
 use super::{Confinement, Role, descriptors, filter, namespaces, verify};
 use caps::CapSet;
@@ -99,7 +100,8 @@ pub fn enter(role: Role) -> Result<Entered, ConfineError> {
     end_at_panic();
     // First, since it wants a process that may still be dumped, and gives capabilities that the next
     // lines take away.
-    if shares(role, &told)? {
+    let own = Layer::Namespaces.is_on();
+    if own && shares(role, &told)? {
         told.confinement.had("namespaces", namespaces::leave_as_user(role))?;
         // The rest of this function does not need them; where the line above failed there are none.
         let _none_to_drop = caps::clear(None, CapSet::Bounding);
@@ -111,17 +113,23 @@ pub fn enter(role: Role) -> Result<Entered, ConfineError> {
         return Err(ConfineError::Orphan);
     }
     // Nothing that this process could ever start gains anything by it. Landlock and seccomp ask for it.
-    call("no-new-privs", prctl::set_no_new_privs())?;
+    if Layer::NoNewPrivs.is_on() {
+        call("no-new-privs", prctl::set_no_new_privs())?;
+    }
     // Empty already where the uid changed; not so in a user namespace of its own.
-    call("effective capabilities", caps::clear(None, CapSet::Effective))?;
-    call("permitted capabilities", caps::clear(None, CapSet::Permitted))?;
-    call("inheritable capabilities", caps::clear(None, CapSet::Inheritable))?;
-    call("ambient capabilities", caps::clear(None, CapSet::Ambient))?;
+    if Layer::Capabilities.is_on() {
+        call("effective capabilities", caps::clear(None, CapSet::Effective))?;
+        call("permitted capabilities", caps::clear(None, CapSet::Permitted))?;
+        call("inheritable capabilities", caps::clear(None, CapSet::Inheritable))?;
+        call("ambient capabilities", caps::clear(None, CapSet::Ambient))?;
+    }
     // No core dump, no ptrace, no /proc/PID/mem for another process of this user.
-    call("non-dumpable", prctl::set_dumpable(false))?;
+    if Layer::NonDumpable.is_on() {
+        call("non-dumpable", prctl::set_dumpable(false))?;
+    }
 
     verify::dropped(rootless)?;
-    if shares(role, &told)? {
+    if own && shares(role, &told)? {
         told.confinement.had::<(), _>("namespaces", Err("still in the supervisor's"))?;
     }
     Ok(Entered { supervisor, doors: Doors { role, confinement: told.confinement } })
@@ -134,7 +142,7 @@ impl Doors {
     /// # Errors
     /// A layer that the configuration requires and the kernel does not have, or that does not hold.
     pub fn close(self) -> Result<Level, ConfineError> {
-        self.close_with(reach::close_all())
+        self.close_with(reach::close_all)
     }
 
     /// Closes every door but these.
@@ -142,7 +150,7 @@ impl Doors {
     /// # Errors
     /// As [`Doors::close`].
     pub fn close_but(self, reach: &Reach<'_>) -> Result<Level, ConfineError> {
-        self.close_with(reach::close_but(reach))
+        self.close_with(|| reach::close_but(reach))
     }
 
     /// For a hook: what its user may read and run stays open, and what it may write too, or, where
@@ -160,21 +168,22 @@ impl Doors {
                     .map_err(|error| ConfineError::Call { what: "write", error: format!("{}: {error}", path.display()) })
             })
             .collect();
-        self.close_with(reach::write_beneath(&directories?))
+        let directories = directories?;
+        self.close_with(|| reach::write_beneath(&directories))
     }
 
-    fn close_with(self, reach: Result<(), ReachError>) -> Result<Level, ConfineError> {
+    fn close_with(self, reach: impl FnOnce() -> Result<(), ReachError>) -> Result<Level, ConfineError> {
         // Landlock first: the filter allows none of its calls.
-        let landlock = match self.confinement.had("Landlock", reach)? {
-            Some(()) => u8::try_from(reach::abi()).unwrap_or(u8::MAX),
-            None => 0,
-        };
+        let mut landlock = 0;
+        if Layer::Landlock.is_on() && self.confinement.had("Landlock", reach())?.is_some() {
+            landlock = u8::try_from(reach::abi()).unwrap_or(u8::MAX);
+        }
         self.close_calls(landlock)
     }
 
     fn close_calls(self, landlock: u8) -> Result<Level, ConfineError> {
         let Self { role, confinement } = self;
-        if confinement.had("seccomp", filter::load(role))?.is_some() {
+        if Layer::Seccomp.is_on() && confinement.had("seccomp", filter::load(role))?.is_some() {
             verify::filtered()?;
         }
         Ok(Level { landlock })

@@ -21,9 +21,12 @@ mod filter;
 #[cfg(feature = "hook")]
 pub mod fork;
 #[cfg(feature = "supervisor")]
+pub mod heap;
+#[cfg(feature = "supervisor")]
 pub mod host;
 #[cfg(feature = "supervisor")]
 pub mod keep;
+pub mod layers;
 mod namespaces;
 pub mod reach;
 #[cfg(feature = "supervisor")]

@@ -5,12 +5,14 @@
 //! stranger wrote. From its children it hears bounded requests and events; what they write to
 //! their standard output it escapes and bounds.
 
+mod activation;
 mod briefs;
 mod confinement;
 mod executables;
 mod hooks;
 mod journal;
 mod log;
+mod notify;
 mod output;
 mod places;
 mod process;
@@ -24,6 +26,10 @@ use crate::confine::{descriptors, keep};
 use nix::sys::signal::SigSet;
 use std::error::Error;
 use std::process::ExitCode;
+
+/// For the stand-in that starts owned children as this room starts its own.
+#[cfg(feature = "owned")]
+pub use {executables::Executables, roster::Roster};
 
 /// What this machine offers for the confinement of the processes, for people.
 pub fn host() -> String {
@@ -44,6 +50,7 @@ pub fn main(config: Config) -> ExitCode {
 
 fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     // First, while no other descriptor is open that a child's fixed numbers would overwrite.
+    let passed = activation::Passed::take()?;
     descriptors::reserve()?;
     let output = std::mem::replace(&mut config.logging.output, LogOutput::Stdout);
     let executables = executables::Executables::open()?;
@@ -58,14 +65,16 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     places::raise_descriptor_limit()?;
     // A parent may have blocked those that end gwg, and a mask goes through exec.
     SigSet::all().thread_unblock()?;
-    let socket = Some(places::listen(config.listen)?);
+    let notify = notify::Notify::of_environment()?;
+    let activation::Listening { socket, address: listen } = passed.choose(config.listen, &notify)?;
+    let socket = Some(socket);
     let state = places::State::open()?;
-    let (listen, accounts, threads) = (config.listen, config.accounts.clone(), config.schedule.threads);
+    let (accounts, threads) = (config.accounts.clone(), config.schedule.threads);
     let mut next_id = 0;
     let sealed = briefs::Sealed::new(config::split(config, &mut next_id))?;
     let roster = roster::Roster::new(executables, accounts, confinement);
     // One thread: children are forked from the main thread only, since the parent-death signal
     // follows the thread that forks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run::run(run::Estate { roster, sealed, socket, listen, state, threads }))
+    runtime.block_on(run::run(run::Estate { roster, sealed, socket, listen, state, threads, notify }))
 }

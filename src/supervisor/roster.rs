@@ -1,6 +1,7 @@
 //! The roster: the whole picture of who gets what, in one table. Runs in the supervisor.
 
 use super::executables::Executables;
+use crate::brief::updater;
 use crate::config::Accounts;
 use crate::confine::spawn::{self, Account, Given, Limits};
 use crate::confine::{Confinement, Role};
@@ -17,13 +18,13 @@ struct Row {
 const fn row(role: Role) -> Row {
     match role {
         // A descriptor for each connection (1,024) and a few of its own; it writes no file.
-        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0), processes: None }, umask: 0o777 },
+        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0), memory: None, processes: None }, umask: 0o777 },
         // A link for each running update, and the state file.
-        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30), processes: None }, umask: 0o077 },
-        // What it writes is for others to read: a web server, say.
-        Role::Updater => Row { limits: Limits { descriptors: 1024, file_size: None, processes: None }, umask: 0o022 },
+        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30), memory: None, processes: None }, umask: 0o077 },
+        // What it writes is for others to read: a web server, say. How much, its brief says.
+        Role::Updater => Row { limits: Limits { descriptors: 1024, file_size: None, memory: None, processes: None }, umask: 0o022 },
         // The kernel counts processes by user, over all hooks of one and whatever else it runs.
-        Role::Hook => Row { limits: Limits { descriptors: 1024, file_size: None, processes: Some(1024) }, umask: 0o022 },
+        Role::Hook => Row { limits: Limits { descriptors: 1024, file_size: None, memory: None, processes: Some(1024) }, umask: 0o022 },
     }
 }
 
@@ -40,24 +41,41 @@ impl Roster {
         Self { executables, accounts, confinement }
     }
 
-    /// A command that starts a child of this role with these descriptors.
+    /// A command that starts a listener or worker with these descriptors.
     ///
     /// # Errors
     /// Those of duplicating descriptors.
     pub fn command(&self, role: Role, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
-        self.command_as(role, self.account(role), descriptors, log)
+        self.start(role, row(role), self.account(role), descriptors, log)
     }
 
-    /// The same for a hook, which becomes the user that its own brief says.
+    /// A command that starts an updater which may cost this much.
+    ///
+    /// # Errors
+    /// As [`Roster::command`].
+    pub fn updater(&self, brief: &updater::Limits, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
+        let Row { limits, umask } = row(Role::Updater);
+        let limits = Limits { file_size: Some(brief.file_size()), memory: Some(brief.memory()), ..limits };
+        self.start(Role::Updater, Row { limits, umask }, self.account(Role::Updater), descriptors, log)
+    }
+
+    /// A command that starts a hook, which becomes the user that its own brief says.
     ///
     /// # Errors
     /// As [`Roster::command`].
     pub fn hook(&self, account: Option<Account>, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
-        self.command_as(Role::Hook, account, descriptors, log)
+        self.start(Role::Hook, row(Role::Hook), account, descriptors, log)
     }
 
-    fn command_as(&self, role: Role, account: Option<Account>, descriptors: Vec<(OwnedFd, RawFd)>, log: OwnedFd) -> io::Result<Command> {
-        let Row { limits, umask } = row(role);
+    fn start(
+        &self,
+        role: Role,
+        row: Row,
+        account: Option<Account>,
+        descriptors: Vec<(OwnedFd, RawFd)>,
+        log: OwnedFd,
+    ) -> io::Result<Command> {
+        let Row { limits, umask } = row;
         let (program, confinement) = (self.executables.of(role), self.confinement);
         spawn::command(Given { role, program, descriptors, log, account, limits, umask, confinement })
     }

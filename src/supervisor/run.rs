@@ -4,6 +4,7 @@
 use super::briefs::Sealed;
 use super::hooks::{Hooks, Wanted};
 use super::journal::{self, Journal};
+use super::notify::{self, Notify};
 use super::output;
 use super::places::{self, State};
 use super::process::{self, Exit, Process};
@@ -38,6 +39,7 @@ pub struct Estate {
     pub listen: SocketAddr,
     pub state: State,
     pub threads: u16,
+    pub notify: Notify,
 }
 
 /// Which start of a role something belongs to: what an earlier one said too late is not heard.
@@ -65,14 +67,17 @@ pub async fn run(estate: Estate) -> Result<(), Box<dyn Error>> {
     let (ears, mut heard) = mpsc::channel(1024);
     let mut supervisor = Supervisor::new(estate, ears);
     supervisor.start_both()?;
+    let mut pulse = supervisor.estate.notify.pulse();
     let name = loop {
         tokio::select! {
             _ = term.recv() => break "SIGTERM",
             _ = int.recv() => break "SIGINT",
+            () = notify::beat(&mut pulse) => supervisor.estate.notify.alive(),
             Some(heard) = heard.recv() => supervisor.hear(heard)?,
         }
     };
     journal::stopping(name);
+    supervisor.estate.notify.stopping();
     supervisor.stop();
     let grace = tokio::time::sleep(GRACE);
     tokio::pin!(grace);
@@ -207,6 +212,7 @@ impl Supervisor {
         if both && !self.served {
             self.served = true;
             journal::ready(self.estate.listen, self.estate.sealed.names.len());
+            self.estate.notify.ready(self.estate.sealed.names.len());
         }
     }
 
@@ -407,7 +413,11 @@ impl Supervisor {
         }
         match &self.estate.socket {
             Some(socket) => socket.try_clone(),
-            None => self.estate.socket.insert(places::listen(self.estate.listen)?).try_clone(),
+            None => {
+                let socket = self.estate.socket.insert(places::listen(self.estate.listen)?);
+                self.estate.notify.keep(socket);
+                socket.try_clone()
+            }
         }
     }
 

@@ -18,9 +18,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// An update that takes longer is ended: a remote that stalls must not hold a slot.
-const DEADLINE: Duration = Duration::from_secs(600);
-
 /// One running update.
 struct Running {
     repo: RepoId,
@@ -90,7 +87,9 @@ impl Updates {
         let (for_worker, for_updater) = UnixStream::pair()?;
         let (log, reader) = output::pipe()?;
         let given = vec![(theirs.into(), descriptors::SUPERVISOR), (for_updater.into(), descriptors::PEER)];
-        let process = process::start(needs.roster.command(Role::Updater, given, log)?, Some(DEADLINE), ended)?;
+        // A remote that stalls must not hold a slot.
+        let deadline = Duration::from_millis(brief.limits.deadline_ms);
+        let process = process::start(needs.roster.updater(&brief.limits, given, log)?, Some(deadline), ended)?;
         reader.log(Role::Updater, process.pid, Some(needs.name.to_owned()));
         let (sender, _) = link::open::<Brief, Silence>(ours.into())?;
         if sender.send(brief).is_err() {

@@ -27,16 +27,20 @@ fn reads_all(repo: &Repository) -> Result<(), git2::Error> {
     Ok(())
 }
 
+/// Without recursion: what came may be deep.
 fn reads_tree(repo: &Repository, odb: &Odb<'_>, tree: &Tree<'_>, seen: &mut HashSet<Oid>) -> Result<(), git2::Error> {
-    for entry in tree {
-        if !seen.insert(entry.id()) {
-            continue;
-        }
-        match entry.kind() {
-            Some(ObjectType::Tree) => reads_tree(repo, odb, &repo.find_tree(entry.id())?, seen)?,
-            // Another repository's.
-            Some(ObjectType::Commit) => {}
-            _ => drop(odb.read(entry.id())?),
+    let mut waiting = vec![tree.clone()];
+    while let Some(tree) = waiting.pop() {
+        for entry in &tree {
+            if !seen.insert(entry.id()) {
+                continue;
+            }
+            match entry.kind() {
+                Some(ObjectType::Tree) => waiting.push(repo.find_tree(entry.id())?),
+                // Another repository's.
+                Some(ObjectType::Commit) => {}
+                _ => drop(odb.read(entry.id())?),
+            }
         }
     }
     Ok(())

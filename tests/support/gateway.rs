@@ -203,7 +203,7 @@ fn own(scratch: &Scratch, name: &str, user: Option<u32>) -> PathBuf {
 }
 
 fn spawn(scratch: &Scratch, config: &Config, user: Option<u32>, log: &Log) -> Child {
-    let file = scratch.file("gwg.yaml", &config.yaml());
+    let file = scratch.file(&config.file_name(), &config.text());
     if let Some(user) = user {
         scratch::give_to(&file, user);
     }

@@ -34,6 +34,15 @@ impl Process {
         stat_field(self.pid, 19) == Some(self.started) && self.state() != Some('Z')
     }
 
+    /// Whether it has ended and its parent has not heard of it yet; then its status, as `wait(2)` has it.
+    /// Root sees it of every process.
+    pub fn unheard_end(self) -> Option<i32> {
+        if self.state() != Some('Z') {
+            return None;
+        }
+        stat_field(self.pid, 49).and_then(|status| i32::try_from(status).ok())
+    }
+
     /// Sends a signal.
     pub fn signal(self, signal: Signal) {
         assert!(stat_field(self.pid, 19) == Some(self.started), "process {} is gone already", self.pid);
@@ -110,7 +119,7 @@ fn every() -> Vec<Process> {
 }
 
 /// A field of `/proc/PID/stat`, counted from the one after the command: 0 the state, 1 the parent,
-/// 19 the time of the start (`proc(5)`).
+/// 19 the time of the start, 49 the status at its end (`proc(5)`).
 fn stat_field(pid: i32, place: usize) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(") ")?;

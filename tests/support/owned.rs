@@ -1,0 +1,56 @@
+//! The owned executables: built here, with the feature `owned`, into the target directory of the ordinary
+//! ones, which have other names and stay as they are. See `src/owned/`.
+
+use super::scratch::Scratch;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Where the stand-in, the owned listener and the owned updater are.
+const NAMES: [&str; 3] = ["gwg-owned", "gwg-owned-listener", "gwg-owned-updater"];
+
+/// The directory with the owned executables, built where they are not up to date.
+fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let ordinary = Path::new(env!("CARGO_BIN_EXE_gwg")).parent().unwrap();
+        let target = ordinary.parent().unwrap();
+        let mut command = cargo();
+        command.args(["build", "--quiet", "--offline", "--features", "owned", "--target-dir"]).arg(target);
+        command.args(NAMES.iter().flat_map(|name| ["--bin", name]));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "the owned executables: {}", String::from_utf8_lossy(&output.stderr));
+        target.join("debug")
+    })
+}
+
+/// Cargo, as it started this test, in the sources that were tested.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// Lays executables out as an installation has them, owned ones in the place of the real ones, and the
+/// stand-in beside. Gives their directory; the supervisor is `gwg` in it.
+pub fn house(scratch: &Scratch, owned: &[&str]) -> PathBuf {
+    let house = scratch.directory("bin");
+    let ordinary = Path::new(env!("CARGO_BIN_EXE_gwg")).parent().unwrap();
+    for name in ["gwg", "gwg-listener", "gwg-worker", "gwg-updater"] {
+        let from = match owned.contains(&name) {
+            true => built().join(name.replace("gwg-", "gwg-owned-")),
+            false => ordinary.join(name),
+        };
+        place(&from, &house.join(name));
+    }
+    place(&built().join("gwg-owned"), &house.join("gwg-owned"));
+    house
+}
+
+/// Executables of a debug build are large: a second name, where they are on one file system.
+fn place(from: &Path, to: &Path) {
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).unwrap();
+    }
+}
