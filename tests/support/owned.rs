@@ -37,7 +37,7 @@ pub fn cargo() -> Command {
 pub fn house(scratch: &Scratch, owned: &[&str]) -> PathBuf {
     let house = scratch.directory("bin");
     let ordinary = Path::new(env!("CARGO_BIN_EXE_gwg")).parent().unwrap();
-    for name in ["gwg", "gwg-listener", "gwg-worker", "gwg-updater"] {
+    for name in ["gwg", "gwg-listener", "gwg-worker", "gwg-updater", "gwg-hook"] {
         let from = match owned.contains(&name) {
             true => built().join(name.replace("gwg-", "gwg-owned-")),
             false => ordinary.join(name),
