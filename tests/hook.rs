@@ -311,6 +311,41 @@ fn a_program_that_is_gone_is_a_failed_hook_and_says_so() {
     site.gateway.wait_for_log(mark, PATH, &["gwg-hook[", "can't be started"]);
 }
 
+/// The repository whose hook runs is removed, or has another: the running one ends as it began.
+#[test]
+fn a_reload_lets_a_running_hook_finish_and_the_next_is_the_new_one() {
+    let ground = Ground::new();
+    let notes = Notes::new(&ground.scratch);
+    let old = notes.hook("echo begin >> $NOTES/old; while [ ! -e $NOTES/go ]; do sleep 0.05; done; echo end >> $NOTES/old");
+    let (repo, other) = (ground.repo(), ground.repo_at("/other"));
+    let mut site = ground.start(Config::new().repo(repo.clone().set("hook", old)).repo(other.clone()));
+    notes.wait("old", 1);
+    let new = repo.clone().set("hook", notes.hook("echo $GWG_NEW >> $NOTES/new"));
+    let port = site.gateway.port();
+    let config = || Config::new().set("port", port);
+    let mark = site.gateway.log().mark();
+    site.gateway.reload(config().repo(new.clone()).repo(other.clone()));
+    notes.leave("go");
+    assert_eq!(notes.wait("old", 2), ["begin", "end"]);
+    wait_for_end(&site.gateway, mark, "exit 0");
+    let commit = site.deploy(&[("README", "second\n")]);
+    assert_eq!(notes.wait("new", 1), [commit]);
+    assert_eq!(notes.lines("old").len(), 2);
+
+    let last = notes.hook("echo begin >> $NOTES/last; while [ ! -e $NOTES/gone ]; do sleep 0.05; done; echo end >> $NOTES/last");
+    site.gateway.reload(config().repo(repo.clone().set("hook", last)).repo(other.clone()));
+    site.deploy(&[("README", "third\n")]);
+    notes.wait("last", 1);
+    let mark = site.gateway.log().mark();
+    site.gateway.reload(config().repo(other));
+    notes.leave("gone");
+    assert_eq!(notes.wait("last", 2), ["begin", "end"]);
+    wait_for_end(&site.gateway, mark, "exit 0");
+    // The worker bears it.
+    site.gateway.deploy("/other", &site.remote.publish(&[("README", "fourth\n")]));
+    assert!(site.gateway.log().matching(&["confinement violation"]).is_empty());
+}
+
 /// The first run waits to be killed; later ones end well.
 const WAITS_ONCE: &str = "echo $GWG_NEW $GWG_ATTEMPT >> $NOTES/runs; if [ $(wc -l < $NOTES/runs) = 1 ]; then sleep $MARK; fi";
 

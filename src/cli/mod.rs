@@ -83,10 +83,13 @@ pub fn main() -> ExitCode {
     }
     let mut env = config::Environment::of_process();
     match flags.command {
-        None => match config::load(flags.config.as_deref(), &env) {
-            Ok(config) => supervisor::main(config),
-            Err(error) => refuse(&error),
-        },
+        None => {
+            supervisor::hold_hangups();
+            match config::load(flags.config.as_deref(), &env) {
+                Ok(config) => supervisor::main(config, config::Origin { file: flags.config, env }),
+                Err(error) => refuse(&error),
+            }
+        }
         Some(Command::Demo) => demo::main(),
         Some(Command::Secret) => end(secret::make().map(|secret| secret + "\n")),
         Some(Command::Setup(wishes)) => end(setup::text(&wishes)),

@@ -53,7 +53,11 @@ impl Files {
 
     /// Opens a log file for appending; makes it where it is missing, unless `dry`.
     pub fn open_log(&self, path: &Path, dry: bool) -> Result<File, Fault> {
-        with(self.rights.as_ref(), || open_log(path, dry)).map_err(|error| {
+        let opened = with(self.rights.as_ref(), || open_log(path, dry)).or_else(|error| match self.rights {
+            None => open_log_as_owner(path, dry).ok_or(error),
+            Some(_) => Err(error),
+        });
+        opened.map_err(|error| {
             let who = self.rights.as_ref().map_or(String::new(), |_| " by the configuration's owner".to_owned());
             Fault::new(
                 format!("{} can't be opened for writing{who} ({error})", path.display()),
@@ -111,6 +115,14 @@ fn open_log(path: &Path, dry: bool) -> io::Result<File> {
         opened => opened?,
     };
     regular(&file).map(|_| file)
+}
+
+/// A running gwg has given up root's right to write any file. What it may do is become the one whose file,
+/// or directory, it is.
+fn open_log_as_owner(path: &Path, dry: bool) -> Option<File> {
+    let about = path.symlink_metadata().or_else(|_| path.parent().unwrap_or(path).metadata()).ok()?;
+    let owner = Some(about.uid()).filter(|uid| *uid != 0 && nix::unistd::geteuid().is_root())?;
+    Rights::of(owner).with(|| open_log(path, dry)).ok()
 }
 
 fn regular(file: &File) -> io::Result<std::fs::Metadata> {

@@ -82,7 +82,7 @@ impl Ground<'_> {
         let command = notes.take(command_at.clone(), words(command.unwrap_or_default()));
         let (account, command) = (account?, command?);
         let (uid, gid) = account.as_ref().map_or((self.env.uid, None), |account| (account.uid, Some(account.gid)));
-        let program = self.program(command.first()?, tree, uid, gid).map(|warning| {
+        let program = self.program_as(command.first()?, tree, uid, gid).map(|warning| {
             if let Some(warning) = warning {
                 notes.warn(&command_at, warning);
             }
@@ -124,8 +124,16 @@ impl Ground<'_> {
         }
     }
 
+    /// Looks at the program with the rights of the user who is to run it, and no more.
+    fn program_as(&self, written: &str, tree: &Path, uid: u32, gid: Option<u32>) -> Result<Option<String>, Fault> {
+        let Some(gid) = gid else { return self.program(written, tree, uid) };
+        let looked = Rights::alone(uid, gid).with(|| Ok(self.program(written, tree, uid)));
+        looked
+            .unwrap_or_else(|error| Err(Fault::new(format!("the rights of {} can't be had ({error})", name_of(uid)), "name another user")))
+    }
+
     /// Whether the user can run the program, as far as can be told before it is run; and a warning.
-    fn program(&self, written: &str, tree: &Path, uid: u32, gid: Option<u32>) -> Result<Option<String>, Fault> {
+    fn program(&self, written: &str, tree: &Path, uid: u32) -> Result<Option<String>, Fault> {
         let path = directories::absolute(written)
             .map_err(|fault| Fault::new(format!("the program: {}", fault.what), "write its whole path, from /; no shell looks for it"))?;
         if path.starts_with(tree) {
@@ -141,12 +149,7 @@ impl Ground<'_> {
                 format!("name an executable file; if it is a script: chmod +x {shown}"),
             ));
         }
-        let run = || faccessat(AT_FDCWD, &path, AccessFlags::X_OK, AtFlags::AT_EACCESS).map_err(std::io::Error::from);
-        let may = match gid {
-            Some(gid) => Rights::alone(uid, gid).with(run),
-            None => run(),
-        };
-        may.map_err(|_| {
+        faccessat(AT_FDCWD, &path, AccessFlags::X_OK, AtFlags::AT_EACCESS).map_err(|_| {
             Fault::new(format!("{} may not run {shown}", name_of(uid)), "check the modes of it and of the directories above it")
         })?;
         let writer = owner::of(&path, &about, self.env.uid)

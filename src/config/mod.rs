@@ -54,8 +54,8 @@ use std::sync::Arc;
 
 /// Reads and checks the configuration: the file named, or the first that is found.
 ///
-/// As root it takes on other users' rights while it reads files: call it from the main thread,
-/// before there are others.
+/// As root it takes on other users' rights while it reads files: call it from the main thread, while no
+/// other one opens files.
 ///
 /// Decoding a key leaves pieces of it on the stack, which are wiped before this returns.
 pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
@@ -89,6 +89,25 @@ pub fn check_url(url: &str) -> Result<RemoteUrl, Fault> {
 /// The lines of known hosts that are built in for a host.
 pub fn built_in_host_keys(host: &str) -> Vec<&'static str> {
     known_hosts::built_in(host)
+}
+
+/// Where the configuration comes from, so that it can be read again.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The file that was named; otherwise the first that is found.
+    pub file: Option<PathBuf>,
+    /// What it depends on beside the file.
+    pub env: Environment,
+}
+
+impl Origin {
+    /// [`load`]
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        load(self.file.as_deref(), &self.env)
+    }
 }
 
 /// A checked configuration. Holds secrets until [`split`] has made briefs of it.

@@ -223,5 +223,6 @@ fn brief(world: &World) -> io::Result<Brief> {
         ca: None,
         connect_ms: 5_000,
         silence_ms: 5_000,
+        limits: crate::brief::updater::Limits::default(),
     })
 }

@@ -50,13 +50,24 @@ impl Hooks {
         Self { most: usize::from(threads), running: BTreeMap::new() }
     }
 
-    /// Checks what the worker asks for against what the supervisor itself knows.
+    /// How many may run from now on.
+    pub fn set_threads(&mut self, threads: u16) {
+        self.most = usize::from(threads);
+    }
+
+    /// The repositories whose hooks run.
+    pub fn repos(&self) -> impl Iterator<Item = RepoId> {
+        self.running.keys().copied()
+    }
+
+    /// Checks what the worker asks for against what the supervisor itself knows. `next_id`: the first one that
+    /// was never given out; a hook that a reload has just removed is no offence.
     ///
     /// # Errors
     /// [`OutOfTurn`] says what is wrong with it.
-    pub fn check(&self, wanted: Wanted, sealed: &Sealed) -> Result<(), OutOfTurn> {
-        if find(wanted, sealed).is_none() {
-            return Err(OutOfTurn("a hook that is not configured"));
+    pub fn check(&self, wanted: Wanted, next_id: u32) -> Result<(), OutOfTurn> {
+        if wanted.repo.number() >= next_id {
+            return Err(OutOfTurn("a hook of an unknown repository"));
         }
         if self.running.len() >= self.most {
             return Err(OutOfTurn("more hooks than threads"));
@@ -74,11 +85,10 @@ impl Hooks {
     pub fn start(
         &mut self,
         wanted: Wanted,
+        found: &HookBrief,
         roster: &Roster,
-        sealed: &Sealed,
         ended: impl FnOnce(HookEnded) + Send + 'static,
     ) -> io::Result<()> {
-        let found = find(wanted, sealed).ok_or_else(|| io::Error::other("no brief"))?;
         let account = found.account.as_ref().map(|account| Account { uid: account.uid, gid: account.gid });
         let (ours, theirs) = UnixStream::pair()?;
         let (log, reader) = output::pipe_of(account)?;
@@ -129,7 +139,8 @@ impl Hooks {
     }
 }
 
-fn find(wanted: Wanted, sealed: &Sealed) -> Option<&HookBrief> {
+/// What the configuration in force has for it.
+pub fn find(wanted: Wanted, sealed: &Sealed) -> Option<&HookBrief> {
     let hooks = sealed.hooks.get(&wanted.repo)?;
     match wanted.on {
         On::Success => hooks.success.as_ref(),

@@ -90,6 +90,13 @@ impl Hooks {
         }
     }
 
+    /// Goes on under another brief. What waits for a hook that this one does not have hears so from the
+    /// supervisor.
+    pub fn rebrief(&mut self, schedule: Schedule) {
+        self.most = usize::from(schedule.threads);
+        self.tries = schedule.retry_count.max(1);
+    }
+
     /// How often the repository's hook has failed for this commit, where it is due for it: where it has not
     /// ended well for it, and not failed as often as it may. A restart forgets failures.
     pub fn due(&self, repo: &Repo, hooked: Option<CommitId>, new: CommitId) -> Option<u32> {
@@ -134,6 +141,7 @@ impl Hooks {
                 let results = match how {
                     HookEnded::Well => self.ended_well(repo, new, on, mark, seen),
                     HookEnded::Badly => self.ended_badly(repo, new, on, mark, seen),
+                    HookEnded::Gone => on.end_update(repo, new, mark, seen).into_iter().collect(),
                 };
                 results.into_iter().map(event).collect()
             }
@@ -205,7 +213,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let file = std::fs::File::options().read(true).write(true).create_new(true).open(folder.path().join("state")).unwrap();
             let hooks = Has { success: true, failure: true };
-            let repo = Repo { id: REPO, directory: DirectoryId::from_digest([1; 32]), key: None, reconcile: false, hooks };
+            let repo = Repo { id: REPO, directory: DirectoryId::from_digest([1; 32]), key: None, reconcile: false, changed: false, hooks };
             Self {
                 hooks: Hooks::new(SCHEDULE),
                 due: Due::new(SCHEDULE, [REPO]),

@@ -67,6 +67,29 @@ impl Gateway {
         assert!(self.answers(), "gwg ended at its second start");
     }
 
+    /// Writes another configuration, on the same port unless it says another, asks for it with SIGHUP, and
+    /// waits until it is in force. Gives the line of the log that says so.
+    pub fn reload(&mut self, config: Config) -> String {
+        let mark = self.log.mark();
+        self.write(config);
+        self.process().signal(Signal::SIGHUP);
+        self.log.wait_after(mark, &["config loaded"])
+    }
+
+    /// Writes another configuration into the file, in place.
+    pub fn write(&mut self, config: Config) {
+        self.scratch.file("gwg.yaml", &config.yaml());
+        if let Some(port) = config.number("port") {
+            self.port = port;
+        }
+        self.config = config;
+    }
+
+    /// The file that its configuration is in.
+    pub fn file(&self) -> PathBuf {
+        self.scratch.path().join("gwg.yaml")
+    }
+
     /// Waits until a request is answered; false where gwg ended instead. Connecting alone would not
     /// tell: the supervisor's socket takes connections before there is a listener.
     fn answers(&mut self) -> bool {

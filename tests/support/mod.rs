@@ -5,6 +5,7 @@
 //! Each test file compiles this on its own and uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod as_user;
 pub mod config;
 pub mod delivery;
 pub mod gateway;
@@ -15,6 +16,7 @@ pub mod https;
 pub mod keys;
 pub mod log;
 pub mod loopback;
+pub mod matrix;
 pub mod memory;
 pub mod need;
 pub mod owned;
