@@ -17,6 +17,7 @@
 //! | `listener` | gwg-listener | HTTP and signatures | brief, wire, link, confine, audit, ids |
 //! | `worker` | gwg-worker | what is due, keys, state | brief, wire, link, confine, audit, ids |
 //! | `updater` | gwg-updater | one fetch, one reset, one trigger | brief, wire, confine, audit, ids |
+//! | `hook` | gwg-hook | one command, and the end of all that it starts | brief, wire, confine, ids |
 //! | `owned` | test builds only | the children as an attacker who owns them has them | supervisor, config, listener, updater, brief, wire, confine, ids |
 
 #[cfg(all(feature = "owned", not(debug_assertions)))]
@@ -35,6 +36,8 @@ pub mod link;
 mod cli;
 #[cfg(feature = "supervisor")]
 pub mod config;
+#[cfg(feature = "hook")]
+mod hook;
 #[cfg(feature = "listener")]
 mod listener;
 #[cfg(feature = "owned")]
@@ -48,6 +51,8 @@ mod worker;
 
 #[cfg(feature = "supervisor")]
 pub use cli::main as gwg_main;
+#[cfg(feature = "hook")]
+pub use hook::main as hook_main;
 #[cfg(feature = "listener")]
 pub use listener::main as listener_main;
 #[cfg(all(feature = "owned", feature = "listener"))]

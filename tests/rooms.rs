@@ -26,17 +26,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("listener", &["brief", "wire", "link", "confine", "audit", "ids"]),
     ("worker", &["brief", "wire", "link", "confine", "audit", "ids"]),
     ("updater", &["brief", "wire", "confine", "audit", "ids"]),
+    ("hook", &["brief", "wire", "confine", "ids"]),
     ("owned", &["supervisor", "config", "listener", "updater", "brief", "wire", "confine", "ids"]),
 ];
 
 /// The rooms that are a process of their own: private, with one door.
-const PROCESSES: &[&str] = &["cli", "supervisor", "listener", "worker", "updater", "owned"];
+const PROCESSES: &[&str] = &["cli", "supervisor", "listener", "worker", "updater", "hook", "owned"];
 
 /// What a child may name of `brief`: its own part, and what it shares with others. The ssh key is no
 /// word that the listener knows.
 const BRIEFS: &[(&str, &[&str])] = &[
     ("listener", &["listener", "secret", "Secret", "label", "Label", "LabelKind", "remote", "RemoteName"]),
     ("worker", &["worker", "secret", "Secret", "key", "Key"]),
+    ("hook", &["hook", "secret", "Secret"]),
     ("updater", &["updater", "secret", "Secret", "key", "Key", "label", "Label", "LabelKind", "remote", "RemoteName"]),
 ];
 

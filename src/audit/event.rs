@@ -105,25 +105,34 @@ pub enum Event {
     },
     /// A hook was started.
     HookStart {
-        /// The repository.
-        repo: String,
-        /// For which commit.
-        commit: CommitId,
-        /// As whom.
-        uid: u32,
+        /// Which.
+        hook: Hook,
+        /// Nothing that it starts can outlive it.
+        own_pids: bool,
+        /// The version of Landlock that holds; 0 for none.
+        landlock: u8,
     },
-    /// A hook ended.
+    /// A hook ended, and all that it had started.
     HookEnd {
-        /// The repository.
-        repo: String,
-        /// For which commit.
-        commit: CommitId,
-        /// As whom.
-        uid: u32,
+        /// Which.
+        hook: Hook,
         /// How.
         end: End,
         /// Milliseconds.
         ms: u64,
+    },
+    /// A hook failed, and is tried again or given up.
+    HookFailed {
+        /// The update that it followed.
+        update: Update,
+        /// The commit that is deployed.
+        new: CommitId,
+        /// Which try, from 1.
+        attempt: u32,
+        /// The last of `retry_count`.
+        last: bool,
+        /// Milliseconds until the next.
+        next_ms: u64,
     },
     /// A configuration is in force.
     ConfigLoaded {
@@ -281,6 +290,25 @@ pub struct Child {
     pub repo: Option<String>,
 }
 
+/// One run of a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The repository.
+    pub repo: String,
+    /// `success` or `failure`.
+    pub on: &'static str,
+    /// The commit for which it last ended well; after a failed update, the one that is deployed.
+    pub old: Option<CommitId>,
+    /// The commit that was deployed; none after a failed update.
+    pub new: Option<CommitId>,
+    /// Which try, from 1.
+    pub attempt: u32,
+    /// Its process.
+    pub pid: u32,
+    /// As whom.
+    pub uid: u32,
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -292,6 +320,8 @@ pub enum End {
     Deadline,
     /// The kernel did not tell.
     Unknown,
+    /// It could not be started.
+    NotStarted,
 }
 
 /// What the kernel says of a child's confinement.
@@ -373,6 +403,7 @@ impl Event {
             Self::TriggerTouched { .. } => &schema::TRIGGER_TOUCHED,
             Self::HookStart { .. } => &schema::HOOK_START,
             Self::HookEnd { .. } => &schema::HOOK_END,
+            Self::HookFailed { .. } => &schema::HOOK_FAILED,
             Self::ConfigLoaded { .. } => &schema::CONFIG_LOADED,
             Self::ConfigRejected { .. } => &schema::CONFIG_REJECTED,
             Self::ProcessStart { .. } => &schema::PROCESS_START,

@@ -2,7 +2,7 @@
 //! the line of the audit file are made of. Pure. Runs in the supervisor.
 
 use super::delivery::Ignored;
-use super::event::{Child, Delivery, End, Event, Level, Summary, Update};
+use super::event::{Child, Delivery, End, Event, Hook, Level, Summary, Update};
 use super::text;
 use std::fmt::Display;
 
@@ -88,11 +88,14 @@ impl Fields {
             Event::TriggerTouched { repo, commit } => {
                 self.text("repo", repo).text("commit", commit);
             }
-            Event::HookStart { repo, commit, uid } => {
-                self.text("repo", repo).text("commit", commit).number("uid", *uid);
+            Event::HookStart { hook, own_pids: _, landlock: _ } => {
+                self.hook(hook);
             }
-            Event::HookEnd { repo, commit, uid, end, ms } => {
-                self.text("repo", repo).text("commit", commit).number("uid", *uid).end(*end).number("ms", *ms);
+            Event::HookEnd { hook, end, ms } => {
+                self.hook(hook).end(*end).number("ms", *ms);
+            }
+            Event::HookFailed { update, new, attempt, last: _, next_ms } => {
+                self.update(update).text("new", new).number("attempt", *attempt).number("next_ms", *next_ms);
             }
             Event::ConfigLoaded { file, generation, cause, added, removed, changed, repos, listen } => {
                 self.text("file", file).number("generation", *generation).text("cause", cause);
@@ -164,12 +167,18 @@ impl Fields {
         self.text("role", child.role).number("pid", child.pid)
     }
 
+    fn hook(&mut self, hook: &Hook) -> &mut Self {
+        let Hook { repo, on, old, new, attempt, pid: _, uid } = hook;
+        self.text("repo", repo).text("on", on).maybe("commit", new.or(*old)).number("attempt", *attempt).number("uid", *uid)
+    }
+
     fn end(&mut self, end: End) -> &mut Self {
         match end {
             End::Exit(status) => self.text("exit", status),
             End::Signal(signal) => self.text("signal", signal),
             End::Deadline => self.text("signal", "deadline"),
             End::Unknown => self.text("signal", "unknown"),
+            End::NotStarted => self.text("exit", "not started"),
         }
     }
 

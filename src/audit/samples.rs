@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::delivery::{Ignored, Rejected};
-use super::event::{Child, Delivery, End, Event, Level, Sink, Summary, Update, Violation};
+use super::event::{Child, Delivery, End, Event, Hook, Level, Sink, Summary, Update, Violation};
 use super::update::{Cause, Failure, Reason, Step};
 use crate::ids::{CommitId, DeliveryId};
 
@@ -13,6 +13,7 @@ pub fn all() -> Vec<Event> {
     let repo = || "/hooks/site".to_owned();
     let delivery = || Delivery { source: "2001:db8::1".parse().unwrap(), repo: Some(repo()), id, bytes: 7423, micros: 811 };
     let update = || Update { repo: repo(), cause: Cause::Delivery, delivery: id };
+    let hook = || Hook { repo: repo(), on: "success", old: None, new: Some(commit), attempt: 1, pid: 4712, uid: 1000 };
     let child = |role| Child { role, pid: 4711, repo: Some(repo()) };
     let end = |old, forced| Event::UpdateEnd { update: update(), old, new: commit, forced, triggered: true, bytes: 812, ms: 93 };
     let exit = |end| Event::ProcessExit { child: child("gwg-worker"), end, uptime_s: 60, wait_s: Some(1) };
@@ -51,9 +52,10 @@ pub fn all() -> Vec<Event> {
             fingerprint: "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU".into(),
         },
         Event::TriggerTouched { repo: repo(), commit },
-        Event::HookStart { repo: repo(), commit, uid: 1000 },
-        Event::HookEnd { repo: repo(), commit, uid: 1000, end: End::Exit(1), ms: 5 },
-        Event::HookEnd { repo: repo(), commit, uid: 1000, end: End::Signal(9), ms: 5 },
+        Event::HookStart { hook: hook(), own_pids: true, landlock: 0 },
+        Event::HookEnd { hook: hook(), end: End::Exit(1), ms: 5 },
+        Event::HookEnd { hook: hook(), end: End::Signal(9), ms: 5 },
+        Event::HookFailed { update: update(), new: commit, attempt: 1, last: false, next_ms: 1000 },
         Event::ConfigLoaded {
             file: "/etc/gwg/config.yaml".into(),
             generation: 1,

@@ -100,6 +100,7 @@ const ROLE: (&str, &str) = ("role", "`gwg-listener`, `gwg-worker`, `gwg-updater`
 const PID: (&str, &str) = ("pid", "that process's pid");
 const UID: (&str, &str) = ("uid", "the user that it runs as");
 const COMMIT: (&str, &str) = ("commit", "the commit that is deployed");
+const ON: (&str, &str) = ("on", "`success`: for a commit that was deployed; `failure`: for an update whose tries are used up");
 const EXIT: (&str, &str) = ("exit", "its exit status, where it ended by itself");
 const SIGNAL: (&str, &str) = ("signal", "the signal that ended it; `deadline` where gwg did because its time was up");
 const NEW: (&str, &str) = ("new", "the commit that the work tree is at");
@@ -151,8 +152,9 @@ schemas! {
     HOSTKEY_REFUSED = "hostkey.refused", Authpriv.Alert, "A remote showed a host key that is unknown, changed or revoked.",
         &[REPO, ("host", "the host and port that were meant"), ("key_type", "the kind of key that was shown"), ("fingerprint", "its SHA-256, as `ssh-keygen -l` writes it")];
     TRIGGER_TOUCHED = "trigger.touched", Daemon.Info, "A trigger file was touched.", &[REPO, COMMIT];
-    HOOK_START = "hook.start", Daemon.Info, "A hook was started.", &[REPO, COMMIT, UID];
-    HOOK_END = "hook.end", Daemon.Info, "A hook ended.", &[REPO, COMMIT, UID, EXIT, SIGNAL, MS];
+    HOOK_START = "hook.start", Daemon.Info, "A hook was started.", &[REPO, ON, COMMIT, ATTEMPT, UID];
+    HOOK_END = "hook.end", Daemon.Info, "A hook ended, and all that it had started.", &[REPO, ON, COMMIT, ATTEMPT, UID, EXIT, SIGNAL, MS];
+    HOOK_FAILED = "hook.failed", Daemon.Error, "A hook failed: it is tried again, or given up for this commit.", &[REPO, CAUSE, DELIVERY, NEW, ATTEMPT, NEXT];
     CONFIG_LOADED = "config.loaded", Authpriv.Notice, "A configuration is in force.",
         &[FILE, ("generation", "counts configurations since the start, from 1"), ("cause", "`start`, `SIGHUP`, `file` or `operator`"), ("added", "repositories that are new"), ("removed", "repositories that are gone"), ("changed", "repositories that changed"), ("repos", "how many there are"), ("listen", "where gwg listens")];
     CONFIG_REJECTED = "config.rejected", Authpriv.Error, "A configuration was refused; the one before stays in force.",

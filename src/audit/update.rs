@@ -60,6 +60,17 @@ pub enum UpdateResult {
         /// Milliseconds from order to end.
         ms: u64,
     },
+    /// The tip was deployed, and its hook failed.
+    HookFailed {
+        /// The commit that was deployed.
+        new: CommitId,
+        /// Which try of the hook this was, from 1.
+        attempt: u32,
+        /// It was the last of `retry_count`: the hook is not tried again for this commit.
+        last: bool,
+        /// Milliseconds until the next try, where there is one.
+        next_ms: u64,
+    },
     /// The tip was deployed, but does not contain the commit that was announced: forges replicate
     /// lazily. It is tried again.
     AnnouncedNotSeen {

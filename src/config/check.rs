@@ -7,7 +7,7 @@ use super::files::Files;
 use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
-use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, limits, locate};
+use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, hook, limits, locate};
 use crate::brief::updater::Limits;
 use crate::brief::worker::Schedule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -55,7 +55,8 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let logging = logging(raw.logging.unwrap_or_default(), &files, env, notes);
     let audit = audit::check(raw.audit.unwrap_or_default(), source.owner, &files, env, notes);
     let updater = accounts.as_ref().map_or(env.uid, |accounts| accounts.updater.uid);
-    let mut checker = Repos::new(files, env, updater, initialise, limits.unwrap_or_default());
+    let hooks = hook::Ground { owner: source.owner, env, accounts: accounts.as_ref() };
+    let mut checker = Repos::new(files, env, updater, hooks, initialise, limits.unwrap_or_default());
     let written = raw.repos.unwrap_or_default();
     if written.is_empty() {
         // A fresh installation must start: it says what to do next.
@@ -63,6 +64,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
         notes.warn(&KeyPath::global("repos"), next);
     }
     let (repos, keys) = checker.check_all(written, notes);
+    let files = checker.files();
     config_outside(source, &repos, notes);
 
     Some(Config {
@@ -80,7 +82,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
             reconcile_s: reconcile?.div_ceil(1_000),
         },
         initialise,
-        files: checker.files(),
+        files,
         keys,
         repos,
     })

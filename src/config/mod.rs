@@ -7,6 +7,7 @@
 //! | `file`, `raw`, `locate` | syntax: find, read, parse; the line of a value |
 //! | `overrides` | the `GWG_…` variables |
 //! | `check`, `repo`, `repo/credentials` | meaning: the global keys; a repository; what it trusts and is trusted by |
+//! | `hook` | a repository's hooks |
 //! | `accounts`, `owner`, `files` | users; who can write the configuration; reading with that user's rights |
 //! | `audit` | where audit records go |
 //! | `confinement` | what to do where the kernel can't confine in full |
@@ -25,6 +26,7 @@ mod environment;
 mod error;
 mod file;
 mod files;
+mod hook;
 mod keys;
 mod known_hosts;
 mod label;
@@ -49,7 +51,7 @@ pub use sources::{Since, Sources};
 pub use split::split;
 pub use url::{Remote as RemoteUrl, Transport};
 
-use crate::brief::{Key, Label, RemoteName, listener, updater, worker};
+use crate::brief::{self, Key, Label, RemoteName, Secret, listener, updater, worker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -169,10 +171,42 @@ pub struct Repo {
     pub known_hosts: Arc<[updater::KnownHosts]>,
     /// Certificates to trust beside the system's.
     pub ca: Option<Arc<str>>,
+    /// What is run after its updates.
+    pub hooks: Hooks<Hook>,
     /// What an update may cost.
     pub limits: updater::Limits,
     /// Whether it is brought up to date at start: not so where it is not cloned and `initialise` is off.
     pub at_start: bool,
+}
+
+/// What a repository has for each of its hooks.
+pub struct Hooks<T> {
+    /// For the one that runs for each commit that is deployed.
+    pub success: Option<T>,
+    /// For the one that runs when the tries of an update are used up.
+    pub failure: Option<T>,
+}
+
+impl<T> Default for Hooks<T> {
+    fn default() -> Self {
+        Self { success: None, failure: None }
+    }
+}
+
+/// A checked hook. Its variables may be secrets.
+pub struct Hook {
+    /// Whom it runs as; none without root.
+    pub account: Option<Account>,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Its variables.
+    pub env: Vec<(String, Secret)>,
+    /// Its user's home.
+    pub home: PathBuf,
+    /// Milliseconds that it may run.
+    pub timeout_ms: u64,
+    /// Where it may write, if that is bounded.
+    pub write: Option<Vec<PathBuf>>,
 }
 
 /// Who the children become.
@@ -272,6 +306,14 @@ pub enum LogLevel {
     Trace,
 }
 
+/// A hook, ready to be run.
+pub struct HookBrief {
+    /// Whom it runs as; none without root.
+    pub account: Option<Account>,
+    /// What it is told. A hook that runs keeps it, whatever becomes of the configuration.
+    pub brief: Arc<brief::hook::Hook>,
+}
+
 /// One configuration as briefs: who gets what.
 pub struct Briefs {
     /// The listener's.
@@ -280,6 +322,8 @@ pub struct Briefs {
     pub worker: (worker::Head, Vec<Key>, Vec<worker::Repo>),
     /// An updater's, by repository.
     pub updaters: BTreeMap<crate::ids::RepoId, updater::Brief>,
+    /// The hooks of those repositories that have some.
+    pub hooks: BTreeMap<crate::ids::RepoId, Hooks<HookBrief>>,
     /// What the log calls a repository: its path.
     pub names: BTreeMap<crate::ids::RepoId, String>,
 }

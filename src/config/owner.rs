@@ -175,6 +175,11 @@ impl Rights {
         Self { uid: user.uid, gid: user.gid, groups }
     }
 
+    /// The user's with no group but its own one, as a hook has them.
+    pub fn alone(uid: u32, gid: u32) -> Self {
+        Self { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid), groups: Vec::new() }
+    }
+
     /// Calls `act` with these rights over files instead of root's, and no other rights.
     ///
     /// Only the file system's ids change, for this thread, and the groups, for the process: call it

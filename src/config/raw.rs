@@ -3,7 +3,9 @@
 //! Messages of the types here never tell the value: it may be a secret.
 
 use crate::brief::Secret;
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The whole file.
@@ -81,6 +83,45 @@ pub struct RawRepo {
     pub known_hosts: Option<String>,
     pub ca_file: Option<String>,
     pub limits: Option<RawLimits>,
+    pub hook: Option<RawHooks>,
+}
+
+/// One of `hook`.
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RawHook {
+    pub command: Option<Vec<String>>,
+    pub user: Option<UserName>,
+    pub timeout: Option<Span>,
+    pub env: Option<BTreeMap<String, Value>>,
+    pub on: Option<String>,
+    pub write: Option<Vec<String>>,
+}
+
+/// One hook or a list of them.
+pub struct RawHooks {
+    pub list: Vec<RawHook>,
+    /// Written as a list: then a message names the place in it.
+    pub is_list: bool,
+}
+
+impl<'de> Deserialize<'de> for RawHooks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seen;
+        impl<'de> Visitor<'de> for Seen {
+            type Value = RawHooks;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("keys with values")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawHooks, A::Error> {
+                RawHook::deserialize(MapAccessDeserializer::new(map)).map(|hook| RawHooks { list: vec![hook], is_list: false })
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<RawHooks, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(|list| RawHooks { list, is_list: true })
+            }
+        }
+        deserializer.deserialize_any(Seen)
+    }
 }
 
 /// Milliseconds, written as a number of seconds or as a number with a unit: `90`, `"500ms"`, `"6h"`.
@@ -224,6 +265,19 @@ impl<'de> Deserialize<'de> for Passphrase {
         match (found.pop(), found.is_empty()) {
             (Some(secret), true) => Ok(Self(secret)),
             _ => Err(D::Error::custom("a key has one passphrase, expected a string")),
+        }
+    }
+}
+
+/// The value of a hook's variable.
+pub struct Value(pub Secret);
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut found = deserializer.deserialize_any(SecretText)?;
+        match (found.pop(), found.is_empty()) {
+            (Some(value), true) => Ok(Self(value)),
+            _ => Err(D::Error::custom("a variable has one value, expected a string")),
         }
     }
 }

@@ -6,10 +6,11 @@ use super::directories::{self, Canonical};
 use super::environment::Environment;
 use super::error::{Fault, KeyPath, Notes};
 use super::files::Files;
+use super::hook;
 use super::keys::Keys;
 use super::known_hosts::HostFiles;
 use super::raw::RawRepo;
-use super::{Repo, label, limits, url};
+use super::{Hooks, Repo, label, limits, url};
 use crate::brief::updater::Limits;
 use crate::brief::{Key, Label, LabelKind};
 use std::collections::{BTreeSet, HashMap};
@@ -23,6 +24,7 @@ pub struct Repos<'a> {
     keys: Keys,
     hosts: HostFiles<'a>,
     certificates: HashMap<PathBuf, Result<Arc<str>, Fault>>,
+    hooks: hook::Ground<'a>,
     initialise: bool,
     limits: Limits,
 }
@@ -57,8 +59,9 @@ impl Place<'_> {
 impl<'a> Repos<'a> {
     /// A checker that reads through `files`; `updater` is the user whose known hosts count.
     /// `limits` are those of a repository that has none of its own.
-    pub fn new(files: Files, env: &'a Environment, updater: u32, initialise: bool, limits: Limits) -> Self {
+    pub fn new(files: Files, env: &'a Environment, updater: u32, hooks: hook::Ground<'a>, initialise: bool, limits: Limits) -> Self {
         Self {
+            hooks,
             files,
             canonical: Canonical::default(),
             keys: Keys::default(),
@@ -112,6 +115,10 @@ impl<'a> Repos<'a> {
             Some(text) => Some(at.take("trigger", self.trigger(&text, &directory))?),
             None => None,
         };
+        let hooks = match raw.hook.take() {
+            Some(raw) => self.hooks.check(raw, &at.key("hook"), &directory, at.notes)?,
+            None => Hooks::default(),
+        };
         let (key, key_file) = key?.map_or((None, None), |(key, file)| (Some(key), Some(file)));
         let at_start = self.initialise || directory.join(".git").is_dir();
         let (path, label, remote, proof, known_hosts, ca, limits) = (path?, label?, remote?, proof?, known_hosts?, ca?, limits?);
@@ -128,6 +135,7 @@ impl<'a> Repos<'a> {
             key_file,
             known_hosts,
             ca,
+            hooks,
             limits,
             at_start,
         })

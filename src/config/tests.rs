@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 mod errors;
 mod examples;
+mod hooks;
 mod large;
 mod owned;
 

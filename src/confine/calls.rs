@@ -1,9 +1,12 @@
 //! Which system calls each role may make once its doors are closed: the tables of the seccomp
-//! filters. Runs in every child; what is not here ends the process.
+//! filters. Runs in every child; what is not here ends the process. A hook runs any program: it has a
+//! table of what it may not, `hook`.
 //!
 //! Each list is what was seen with strace in the tests (every kind of remote, key and fault), and
 //! what the C library may use instead on another version or machine. Numbers that a caller chooses
 //! are pinned where a wrong one would reach outside.
+
+mod hook;
 
 use super::Role;
 use super::descriptors::OWN;
@@ -262,22 +265,24 @@ mod old {
     pub const UPDATER: &[super::Rule] = &[];
 }
 
-/// All that a role may call.
-pub fn allowed(role: Role) -> Vec<Rule> {
+/// All that a role may call; `None`: all that is not [`refused`].
+pub fn allowed(role: Role) -> Option<Vec<Rule>> {
     let lists: &[&[Rule]] = match role {
         Role::Listener => &[ALL, EVENTS, old::EVENTS, LISTENER],
         Role::Worker => &[ALL, EVENTS, old::EVENTS, WORKER],
         Role::Updater => &[ALL, UPDATER, old::UPDATER],
+        Role::Hook => return None,
     };
-    lists.concat()
+    Some(lists.concat())
 }
 
-/// What is answered EACCES and does not end the process: the C library's resolver asks a name
+/// What is answered with an errno and does not end the process. The C library's resolver asks a name
 /// service's socket and the kernel's routing table first, and libgit2 sets the time of an object that it
 /// would write again; both go on without.
-pub fn refused(role: Role) -> &'static [Rule] {
+pub fn refused(role: Role) -> Vec<(libc::c_int, Vec<Rule>)> {
     match role {
-        Role::Listener | Role::Worker => &[],
-        Role::Updater => REFUSED,
+        Role::Listener | Role::Worker => Vec::new(),
+        Role::Updater => vec![(libc::EACCES, REFUSED.to_vec())],
+        Role::Hook => hook::refused(),
     }
 }

@@ -108,6 +108,45 @@ pub fn close_but(reach: &Reach<'_>) -> Result<(), ReachError> {
     })
 }
 
+/// Opens a directory to name it in a rule.
+///
+/// # Errors
+/// Those of `open(2)`; `ENOTDIR`.
+#[cfg(feature = "hook")]
+pub fn open_directory(path: &Path) -> nix::Result<std::os::fd::OwnedFd> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Leaves writing within reach only beneath these directories, and to /dev/null; reading and running as it was.
+///
+/// # Errors
+/// As [`close_all`].
+#[cfg(feature = "hook")]
+pub fn write_beneath(directories: &[std::os::fd::OwnedFd]) -> Result<(), ReachError> {
+    let found = abi();
+    if found < OLDEST {
+        return Err(ReachError::Missing(found));
+    }
+    let abi = ABI::from(i32::try_from(found).unwrap_or(i32::MAX));
+    let write = AccessFs::from_write(abi);
+    let mut rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(write)?.create()?;
+    for directory in directories {
+        rules = rules.add_rule(PathBeneath::new(directory, write))?;
+    }
+    if let Ok(null) = PathFd::new("/dev/null") {
+        rules = rules.add_rule(PathBeneath::new(null, AccessFs::WriteFile))?;
+    }
+    let status = rules.restrict_self()?;
+    if status.ruleset != RulesetStatus::FullyEnforced {
+        return Err(ReachError::Part);
+    }
+    // A device that everybody may write, else.
+    match open("/dev/full", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Err(_) => Ok(()),
+        Ok(_) => Err(ReachError::StillOpen),
+    }
+}
+
 /// Why Landlock does not hold.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
@@ -120,8 +159,8 @@ pub enum ReachError {
     /// The kernel took the rules and enforces only some.
     #[error("only a part is enforced")]
     Part,
-    /// The kernel said yes, and the root directory can be read all the same.
-    #[error("the root directory can still be read")]
+    /// The kernel said yes, and something can be opened all the same.
+    #[error("what is out of reach can still be opened")]
     StillOpen,
 }
 

@@ -28,6 +28,8 @@ pub struct Limits {
     pub descriptors: u64,
     /// Bytes of the largest file that it may write; `None`: no limit.
     pub file_size: Option<u64>,
+    /// Processes of its user, all that run already included; `None`: as many as the supervisor's.
+    pub processes: Option<u64>,
     /// Bytes of address space; `None`: no limit.
     pub memory: Option<u64>,
 }
@@ -81,9 +83,9 @@ pub fn command(given: Given<'_>) -> io::Result<Command> {
                 set_limits(limits)?;
             }
             if let Some(Account { uid, gid }) = account {
-                if role.is_offline() && Layer::Namespaces.is_on() {
+                if Layer::Namespaces.is_on() {
                     // Where this fails the child finds itself in the supervisor's namespaces, and decides.
-                    let _the_child_looks = namespaces::leave();
+                    let _the_child_looks = namespaces::leave(role);
                 }
                 if Layer::Capabilities.is_on() {
                     empty_bounding_set()?;
@@ -143,6 +145,9 @@ fn set_limits(limits: Limits) -> io::Result<()> {
         limit(libc::RLIMIT_MEMLOCK, 0)?;
         if let Some(bytes) = limits.memory {
             limit(libc::RLIMIT_AS, bytes)?;
+        }
+        if let Some(count) = limits.processes {
+            limit(libc::RLIMIT_NPROC, count)?;
         }
         if let Some(bytes) = limits.file_size {
             limit(libc::RLIMIT_FSIZE, bytes)?;

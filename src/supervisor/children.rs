@@ -68,7 +68,7 @@ impl Supervisor {
         let process = match role {
             Role::Listener => self.listener_born(birth).map(|child| &child.process),
             Role::Worker => self.worker.as_ref().filter(|child| child.birth == birth).map(|child| &child.process),
-            Role::Updater => None,
+            Role::Updater | Role::Hook => None,
         };
         if let Some(process) = process {
             accuse(role, process, offence);
@@ -94,7 +94,7 @@ impl Supervisor {
         match role {
             Role::Listener => self.bury_listener(birth, exit),
             Role::Worker => self.bury_worker(birth, exit),
-            Role::Updater => Ok(()),
+            Role::Updater | Role::Hook => Ok(()),
         }
     }
 
@@ -102,6 +102,7 @@ impl Supervisor {
         let Some(child) = self.worker.take_if(|child| child.birth == birth) else { return Ok(()) };
         // Nobody is left who could hear of their ends; the next worker compares everything.
         self.updates.kill_all();
+        self.hooks.kill_all();
         let ended = self.plan_restart(Role::Worker, &child.process, child.ready, exit);
         self.reload_event(Event::WorkerDied);
         ended
@@ -177,7 +178,7 @@ impl Supervisor {
                 self.worker_waits = true;
                 self.start_worker_when_free();
             }
-            Role::Updater => {}
+            Role::Updater | Role::Hook => {}
         }
     }
 
@@ -198,9 +199,9 @@ impl Supervisor {
         }
     }
 
-    /// Starts the next worker, once no update of the one before runs.
+    /// Starts the next worker, once no update and no hook of the one before runs.
     pub fn start_worker_when_free(&mut self) {
-        if self.updates.running() > 0 || self.stopping {
+        if self.updates.running() + self.hooks.running() > 0 || self.stopping {
             return;
         }
         self.worker_waits = false;
@@ -312,7 +313,7 @@ impl Supervisor {
         // Its links are counted from its birth, where it has one.
         self.job_links.clear();
         self.next_link = 1;
-        self.updates.set_threads(self.estate.sealed.schedule.threads);
+        self.set_threads(self.estate.sealed.schedule.threads);
         self.worker = Some(Child::new(birth, process, sender));
         Ok(())
     }
@@ -345,10 +346,16 @@ impl Supervisor {
         }
     }
 
+    /// How many updates, and how many hooks, may run at once.
+    pub fn set_threads(&mut self, threads: u16) {
+        self.updates.set_threads(threads);
+        self.hooks.set_threads(threads);
+    }
+
     /// Whether no child is left.
     pub fn is_alone(&self) -> bool {
         let listeners = usize::from(self.listener.is_some() || self.reload.candidate.is_some()) + self.draining.len();
-        listeners == 0 && self.worker.is_none() && self.updates.running() == 0
+        listeners == 0 && self.worker.is_none() && self.updates.running() + self.hooks.running() == 0
     }
 
     /// Ends what is left. Answers how many that were.
@@ -356,8 +363,9 @@ impl Supervisor {
         let listeners = self.listener.iter().chain(&self.draining).map(|child| &child.process);
         let candidate = self.reload.candidate.iter().map(|candidate| &candidate.child.process);
         let children = listeners.chain(candidate).chain(self.worker.iter().map(|child| &child.process));
-        let left = children.map(Process::kill).count() + self.updates.running();
+        let left = children.map(Process::kill).count() + self.updates.running() + self.hooks.running();
         self.updates.kill_all();
+        self.hooks.kill_all();
         left
     }
 }

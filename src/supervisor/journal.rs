@@ -5,13 +5,14 @@
 use super::outcome::{Cause, Difference, Reason};
 use super::process::Exit;
 use super::{lines, log};
-use crate::audit::event::{Child, Delivery, End, Event, Level, Sink, Update, Violation};
+use crate::audit::event::{Child, Delivery, End, Event, Hook, Level, Sink, Update, Violation};
 use crate::audit::record::{By, Entry};
 use crate::audit::{Audit, DeliveryEvent, DeliveryResult, HostKey, ReconcileEvent, UpdateEvent, UpdateResult};
 use crate::confine::Role;
 use crate::confine::host;
 use crate::confine::spawn::Account;
 use crate::ids::{Generation, RepoId};
+use crate::wire::hook::End as HookEnd;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::collections::BTreeMap;
@@ -138,6 +139,9 @@ impl Journal {
             }
             UpdateResult::Failed { failure, attempt, last, next_ms, ms } => {
                 record(self.by, Event::UpdateFailed { update, failure, attempt, last, next_ms, ms });
+            }
+            UpdateResult::HookFailed { new, attempt, last, next_ms } => {
+                record(self.by, Event::HookFailed { update, new, attempt, last, next_ms });
             }
             UpdateResult::AnnouncedNotSeen { announced, new, attempt, next_ms } => {
                 record(self.by, Event::UpdateAwaits { update, new, announced, attempt, next_ms });
@@ -358,6 +362,28 @@ pub fn lost(count: u64) {
         Some(audit) => audit.lost(Sink::Listener, count),
         None => record(By::gwg(), Event::LogGap { lost: count, cause: Sink::Listener }),
     }
+}
+
+/// A hook's command starts. `own_pids`: nothing can outlive it.
+pub fn hook_started(hook: Hook, own_pids: bool, landlock: u8) {
+    record(By::gwg(), Event::HookStart { hook, own_pids, landlock });
+}
+
+/// A hook has ended, and all that it had started; or gwg-hook has, and could not tell how the hook did.
+pub fn hook_ended(hook: Hook, told: Result<HookEnd, Exit>, ms: u64) {
+    let end = match told {
+        Ok(HookEnd::Exited(code)) => End::Exit(code.into()),
+        Ok(HookEnd::Signal(signal)) => End::Signal(signal.into()),
+        Ok(HookEnd::Deadline) => End::Deadline,
+        Ok(HookEnd::NotStarted) => End::NotStarted,
+        Err(exit) => how(exit),
+    };
+    record(By::gwg(), Event::HookEnd { hook, end, ms });
+}
+
+/// A hook wrote a line to its output. The text is escaped already.
+pub fn hook_said(pid: u32, repo: &str, line: &str) {
+    info!(%repo, "{}[{pid}]: {line}", Role::Hook.name());
 }
 
 /// A child wrote a line to its output. The text is escaped already.

@@ -1,7 +1,7 @@
 //! Events as lines of the log: one line each, in the same words everywhere. The audit record of the
 //! same event has the same number. Runs in the supervisor.
 
-use crate::audit::event::{Child, Delivery, End, Event, Level, Summary, Update};
+use crate::audit::event::{Child, Delivery, End, Event, Hook, Level, Summary, Update};
 use crate::audit::record::Entry;
 use crate::ids::{CommitId, ShortId};
 use std::fmt;
@@ -20,10 +20,7 @@ pub fn write(entry: &Entry) {
             error!(%repo, %host, %key_type, %fingerprint, seq, "host key refused");
         }
         Event::TriggerTouched { repo, commit } => debug!(%repo, commit = %commit.short(), seq, "trigger touched"),
-        Event::HookStart { repo, commit, uid } => info!(%repo, commit = %commit.short(), uid, seq, "hook started"),
-        Event::HookEnd { repo, commit, uid, end, ms } => {
-            info!(%repo, commit = %commit.short(), uid, how = %How(*end), ms, seq, "hook ended");
-        }
+        Event::HookStart { .. } | Event::HookEnd { .. } | Event::HookFailed { .. } => hook(*seq, event),
         Event::ConfigLoaded { file, generation, cause, added, removed, changed, repos, listen } => {
             info!(generation, %cause, added, removed, changed, repos, %listen, %file, seq, "config loaded");
         }
@@ -95,6 +92,30 @@ fn update(seq: u64, event: &Event) {
     }
 }
 
+fn hook(seq: u64, event: &Event) {
+    match event {
+        Event::HookStart { hook: Hook { repo, on, old, new, attempt, pid, uid }, own_pids, landlock } => {
+            let (old, new, pids) = (short(*old), short(*new), if *own_pids { "own" } else { "shared" });
+            info!(%repo, %on, %old, %new, attempt, pid, uid, %pids, landlock, seq, "hook started");
+        }
+        Event::HookEnd { hook: Hook { repo, on, new, attempt, pid, .. }, end: End::Exit(0), ms } => {
+            info!(%repo, %on, new = %short(*new), attempt, pid, how = %How(End::Exit(0)), ms, seq, "hook ended");
+        }
+        Event::HookEnd { hook: Hook { repo, on, new, attempt, pid, .. }, end, ms } => {
+            warn!(%repo, %on, new = %short(*new), attempt, pid, how = %How(*end), ms, seq, "hook ended badly");
+        }
+        Event::HookFailed { update, new, attempt, last, next_ms } => {
+            let (repo, cause, delivery, new) = (&update.repo, update.cause.word(), OrDash(update.delivery), new.short());
+            if *last {
+                error!(%repo, %cause, %delivery, %new, attempt, seq, "hook failed; its tries are used up, and it is not tried again for this commit");
+            } else {
+                warn!(%repo, %cause, %delivery, %new, attempt, next_ms, seq, "hook failed; it is tried again");
+            }
+        }
+        _ => {}
+    }
+}
+
 fn process(seq: u64, event: &Event) {
     match event {
         // One for each update: the update's own lines say as much.
@@ -135,6 +156,7 @@ impl fmt::Display for How {
             End::Signal(signal) => write!(f, "signal {signal}"),
             End::Deadline => f.write_str("deadline"),
             End::Unknown => f.write_str("unknown"),
+            End::NotStarted => f.write_str("not started"),
         }
     }
 }

@@ -10,6 +10,7 @@ mod briefs;
 mod children;
 mod confinement;
 mod executables;
+mod hooks;
 mod journal;
 mod lines;
 mod log;

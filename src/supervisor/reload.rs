@@ -187,7 +187,7 @@ impl Supervisor {
             return self.accuse(Role::Worker, worker, "a brief is in force that was not committed");
         }
         if generation == self.estate.generation {
-            self.updates.set_threads(self.estate.sealed.schedule.threads);
+            self.set_threads(self.estate.sealed.schedule.threads);
         }
     }
 
@@ -230,8 +230,8 @@ impl Supervisor {
         let (Some(proposal), Some(mut candidate)) = (self.reload.proposal.take(), self.reload.candidate.take()) else { return };
         let Proposal { file, sealed, difference, roster, listen, socket, logging, warnings } = proposal;
         // Until the worker says that it goes by the new number, it may go by either.
-        self.updates.set_threads(sealed.schedule.threads.max(self.estate.sealed.schedule.threads));
-        self.journal.rename(sealed.names.clone(), self.updates.repos());
+        self.set_threads(sealed.schedule.threads.max(self.estate.sealed.schedule.threads));
+        self.journal.rename(sealed.names.clone(), self.updates.repos().chain(self.hooks.repos()));
         let waiting = if socket.is_some() { Waiting::Take } else { Waiting::Leave };
         self.estate.generation = self.reload.asked;
         (self.estate.sealed, self.estate.roster, self.estate.listen) = (sealed, roster, listen);

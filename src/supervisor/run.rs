@@ -4,6 +4,7 @@
 
 use super::briefs::Sealed;
 use super::children::{Birth, Child};
+use super::hooks::{self, Hooks, Wanted};
 use super::journal::{self, Journal, Offence};
 use super::log::Log;
 use super::notify::{self, Notify};
@@ -20,7 +21,7 @@ use crate::config::{Origin, Sources};
 use crate::confine::Role;
 use crate::ids::{Generation, OrderId, RepoId};
 use crate::wire::listener::{FromListener, ToListener};
-use crate::wire::worker::{Culprit, Ended, FromWorker, ToWorker};
+use crate::wire::worker::{Culprit, Ended, FromWorker, HookEnded, ToWorker};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::RandomState;
@@ -67,6 +68,7 @@ pub enum Heard {
     Malformed(Role, Birth),
     Ended(Role, Birth, Exit),
     UpdaterEnded(OrderId, Exit),
+    HookEnded(RepoId, HookEnded),
     /// A restart's wait is over.
     Start(Role),
     /// A listener has had its time to drain.
@@ -140,12 +142,13 @@ pub struct Supervisor {
     /// Those that a reload has replaced and that still answer what they were asked.
     pub draining: Vec<Child<ToListener>>,
     pub updates: Updates,
+    pub hooks: Hooks,
     pub listener_restart: Restart,
     pub worker_restart: Restart,
     /// The listeners at the running worker's job links, as the worker counts them.
     pub job_links: BTreeMap<u32, Birth>,
     pub next_link: u32,
-    /// A worker is due, and starts when the updaters of the one before have ended.
+    /// A worker is due, and starts when the updaters and hooks of the one before have ended.
     pub worker_waits: bool,
     pub served: bool,
     /// The state file was set aside: the worker's next start may well succeed.
@@ -160,6 +163,7 @@ impl Supervisor {
         Self {
             journal: Journal::new(estate.sealed.names.clone()),
             updates: Updates::new(estate.sealed.schedule.threads),
+            hooks: Hooks::new(estate.sealed.schedule.threads),
             estate,
             sources,
             ears,
@@ -186,6 +190,7 @@ impl Supervisor {
             Heard::Malformed(role, birth) => self.accuse(role, birth, Offence::Malformed),
             Heard::Ended(role, birth, exit) => self.bury(role, birth, exit)?,
             Heard::UpdaterEnded(order, exit) => self.hear_updater_ended(order, exit),
+            Heard::HookEnded(repo, how) => self.hear_hook_ended(repo, how),
             Heard::Start(role) => self.restart(role),
             Heard::Drained(birth) => self.end_draining(birth),
             Heard::Reload(cause, asker) => self.reload(cause, asker),
@@ -231,6 +236,7 @@ impl Supervisor {
             FromWorker::Unusable(generation) => self.reload_answer(birth, generation, Event::Unusable),
             FromWorker::Committed(generation) => self.hear_committed(birth, generation),
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
+            FromWorker::Hook(repo, on, run) => self.start_hook(birth, Wanted { repo, on, run }),
             FromWorker::Update(event) if !was_given(event.repo) => self.accuse(Role::Worker, birth, NEVER_GIVEN),
             FromWorker::Update(event) => self.journal.of(Role::Worker, worker.process.pid).update(&event),
             FromWorker::Reconcile(event) => self.journal.of(Role::Worker, worker.process.pid).reconcile(event),
@@ -274,6 +280,9 @@ impl Supervisor {
         if let Err(offence) = self.updates.check(order, repo, self.estate.next_id) {
             return self.accuse(Role::Worker, birth, offence.0);
         }
+        if self.hooks.is_running(repo) {
+            return self.accuse(Role::Worker, birth, "an order for a repository whose hook runs");
+        }
         let Some(brief) = briefs.get(&repo) else {
             // A reload has removed it while the order was on its way.
             return self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, Ended::NotStarted)));
@@ -294,6 +303,34 @@ impl Supervisor {
         self.updates.ended(order, exit, &self.journal);
         if self.worker.is_some() {
             self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, updates::as_told(exit))));
+        } else if self.worker_waits {
+            self.start_worker_when_free();
+        }
+    }
+
+    fn start_hook(&mut self, birth: Birth, wanted: Wanted) {
+        if let Err(offence) = self.hooks.check(wanted, self.estate.next_id) {
+            return self.accuse(Role::Worker, birth, offence.0);
+        }
+        if self.updates.is_running(wanted.repo) {
+            return self.accuse(Role::Worker, birth, "a hook for a repository that is being updated");
+        }
+        let Some(hook) = hooks::find(wanted, &self.estate.sealed) else {
+            // A reload has removed it while it waited.
+            return self.tell_worker(|worker| worker.send(&ToWorker::HookEnded(wanted.repo, HookEnded::Gone)));
+        };
+        let ears = self.ears.clone();
+        let ended = move |how| super::children::tell_later(ears, Heard::HookEnded(wanted.repo, how));
+        if let Err(error) = self.hooks.start(wanted, hook, &self.estate.roster, ended) {
+            journal::process_not_started(Role::Hook, &error);
+            self.tell_worker(|worker| worker.send(&ToWorker::HookEnded(wanted.repo, HookEnded::Badly)));
+        }
+    }
+
+    fn hear_hook_ended(&mut self, repo: RepoId, how: HookEnded) {
+        self.hooks.ended(repo);
+        if self.worker.is_some() {
+            self.tell_worker(|worker| worker.send(&ToWorker::HookEnded(repo, how)));
         } else if self.worker_waits {
             self.start_worker_when_free();
         }

@@ -76,7 +76,7 @@ impl Updates {
         if self.running.len() >= self.threads {
             return Err(OutOfTurn("more orders than threads"));
         }
-        if self.running.values().any(|running| running.repo == repo) {
+        if self.is_running(repo) {
             return Err(OutOfTurn("two orders for one repository"));
         }
         self.last = order;
@@ -137,6 +137,11 @@ impl Updates {
     /// The worker is gone and nothing runs: the next one counts its orders anew.
     pub fn forget_numbers(&mut self) {
         self.last = OrderId::ZERO;
+    }
+
+    /// Whether an update of this repository runs.
+    pub fn is_running(&self, repo: RepoId) -> bool {
+        self.running.values().any(|running| running.repo == repo)
     }
 
     /// How many run.

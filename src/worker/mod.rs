@@ -7,6 +7,7 @@
 mod brief;
 mod dispatch;
 mod due;
+mod hooks;
 mod inbox;
 mod reconcile;
 mod run;

@@ -46,7 +46,8 @@ impl Reconcile {
     pub fn hear(&mut self, event: &UpdateEvent, now: Instant) -> Option<ReconcileEvent> {
         let running = self.running.as_mut()?;
         let (behind, failed) = match event.result {
-            UpdateResult::Started => return None,
+            // A hook follows an update that was counted.
+            UpdateResult::Started | UpdateResult::HookFailed { .. } => return None,
             UpdateResult::Current { old, new, .. } => (old != Some(new), false),
             UpdateResult::AnnouncedNotSeen { .. } => (true, false),
             UpdateResult::Failed { .. } => (false, true),

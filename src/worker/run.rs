@@ -4,6 +4,7 @@
 use super::brief::Brief;
 use super::dispatch::{Closing, Dispatch, Told};
 use super::due::{Due, Mark};
+use super::hooks::{Ending, Hooks};
 use super::inbox::Inbox;
 use super::reconcile::Reconcile;
 use super::state::State;
@@ -14,7 +15,7 @@ use crate::ids::{DirectoryId, Generation, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
 use crate::wire::WireError;
 use crate::wire::job::{Job, JobAnswer};
-use crate::wire::worker::{Culprit, FromWorker, ToWorker};
+use crate::wire::worker::{Culprit, FromWorker, HookEnded, ToWorker};
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
@@ -91,6 +92,7 @@ struct Worker {
     state: State,
     due: Due,
     dispatch: Dispatch,
+    hooks: Hooks,
     stopping: bool,
     next_reconcile: Option<Instant>,
     crash_reconcile: Option<Instant>,
@@ -101,6 +103,7 @@ struct Worker {
 impl Worker {
     fn new(supervisor: Sender<FromWorker>, brief: Brief, state: State, told: mpsc::UnboundedSender<Told>) -> Self {
         let now = Instant::now();
+        let hooks = Hooks::new(brief.schedule);
         let due = Due::new(brief.schedule, brief.repos.keys().copied());
         let mut worker = Self {
             supervisor,
@@ -111,6 +114,7 @@ impl Worker {
             state,
             due,
             dispatch: Dispatch::new(told),
+            hooks,
             stopping: false,
             next_reconcile: None,
             crash_reconcile: None,
@@ -174,6 +178,7 @@ impl Worker {
                 self.dispatch.ended(order, how);
                 self.close(order)
             }
+            ToWorker::HookEnded(repo, how) => self.end_hook(repo, how),
             ToWorker::Stop => {
                 self.stopping = true;
                 Ok(())
@@ -201,6 +206,7 @@ impl Worker {
         let now = Instant::now();
         let before = std::mem::replace(&mut self.brief, brief);
         self.due.rebrief(self.brief.schedule, self.brief.repos.keys().copied());
+        self.hooks.rebrief(self.brief.schedule);
         let renewed = self.brief.renewed(&before).filter(|repo| repo.reconcile || self.state.knows(repo.directory));
         let mut compared: BTreeSet<RepoId> = renewed.map(|repo| repo.id).collect();
         for repo in &compared {
@@ -275,7 +281,8 @@ impl Worker {
     }
 
     fn close(&mut self, order: OrderId) -> io::Result<()> {
-        let closing = Closing { due: &mut self.due, state: &mut self.state, now: Instant::now(), chance: chance() };
+        let Self { due, state, hooks, brief, .. } = self;
+        let closing = Closing { due, state, hooks, repos: &brief.repos, now: Instant::now(), chance: chance() };
         match self.dispatch.close(order, closing) {
             Some(event) => {
                 say(&self.supervisor, &FromWorker::Update(event))?;
@@ -286,11 +293,21 @@ impl Worker {
         }
     }
 
-    /// Orders updates, and says which work trees they are about to write.
+    fn end_hook(&mut self, repo: RepoId, how: HookEnded) -> io::Result<()> {
+        let Self { due, state, brief, .. } = self;
+        let ending = Ending { due, state, repos: &brief.repos, now: Instant::now(), chance: chance() };
+        let events = self.hooks.end(repo, how, ending);
+        events.into_iter().try_for_each(|event| say(&self.supervisor, &FromWorker::Update(event)))
+    }
+
+    /// Orders updates and hooks, and says which work trees they are about to write.
     fn order_what_is_due(&mut self) -> io::Result<Vec<DirectoryId>> {
         let mut ordered = Vec::new();
         if self.stopping {
             return Ok(ordered);
+        }
+        while let Some(hook) = self.hooks.start() {
+            say(&self.supervisor, &FromWorker::Hook(hook.repo, hook.on(), hook.run))?;
         }
         let now = Instant::now();
         while let Some((repo, mark)) = self.due.start(now) {
@@ -314,7 +331,7 @@ impl Worker {
     }
 
     fn is_done(&self) -> bool {
-        self.stopping && self.dispatch.is_idle() && self.listeners.is_empty()
+        self.stopping && self.dispatch.is_idle() && self.hooks.is_idle() && self.listeners.is_empty()
     }
 
     fn wake(&self) -> Instant {

@@ -26,7 +26,7 @@ pub fn updates(house: &House, user: u32) -> io::Result<()> {
         descriptors: vec![(theirs.into(), descriptors::SUPERVISOR), (peer.into(), descriptors::PEER)],
         log: File::options().write(true).open("/dev/null")?.into(),
         account: (user == 0).then_some(Account { uid: UPDATER, gid: UPDATER }),
-        limits: Limits { descriptors: 256, file_size: None, memory: None },
+        limits: Limits { descriptors: 256, file_size: None, memory: None, processes: None },
         umask: 0o022,
         confinement: Confinement::BestEffort,
     };

@@ -11,6 +11,7 @@ pub mod config;
 pub mod delivery;
 pub mod gateway;
 pub mod git_daemon;
+pub mod hook;
 pub mod http_backend;
 pub mod https;
 pub mod keys;

@@ -45,7 +45,7 @@ pub fn house(scratch: &Scratch, owned: &[&str]) -> Option<PathBuf> {
     let built = directory()?;
     let house = scratch.directory("bin");
     let ordinary = Path::new(env!("CARGO_BIN_EXE_gwg")).parent().unwrap();
-    for name in ["gwg", "gwg-listener", "gwg-worker", "gwg-updater"] {
+    for name in ["gwg", "gwg-listener", "gwg-worker", "gwg-updater", "gwg-hook"] {
         let from = match owned.contains(&name) {
             true => built.join(name.replace("gwg-", "gwg-owned-")),
             false => ordinary.join(name),

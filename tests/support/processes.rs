@@ -19,6 +19,11 @@ impl Process {
         Some(Self { pid, started: stat_field(pid, 19)? })
     }
 
+    /// All that there are.
+    pub fn all() -> Vec<Self> {
+        every()
+    }
+
     /// Its pid.
     pub fn pid(self) -> i32 {
         self.pid
@@ -62,7 +67,7 @@ impl Process {
 
     /// Its children.
     pub fn children(self) -> Vec<Self> {
-        all().into_iter().filter(|process| process.parent() == Some(self.pid)).collect()
+        every().into_iter().filter(|process| process.parent() == Some(self.pid)).collect()
     }
 
     /// All processes below it.
@@ -113,7 +118,7 @@ impl Process {
     }
 }
 
-fn all() -> Vec<Process> {
+fn every() -> Vec<Process> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| Process::of(entry.file_name().to_str()?.parse().ok()?)).collect()
 }

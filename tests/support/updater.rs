@@ -42,7 +42,8 @@ impl Updater {
         let (log, write) = io::pipe().unwrap();
         let program = OwnedFd::from(File::open(env!("CARGO_BIN_EXE_gwg-updater")).unwrap());
         let account = need::is_root().then_some(Account { uid: scratch::UPDATER, gid: scratch::UPDATER });
-        let limits = Limits { descriptors: 1024, file_size: Some(brief.limits.file_size()), memory: Some(brief.limits.memory()) };
+        let limits =
+            Limits { descriptors: 1024, file_size: Some(brief.limits.file_size()), memory: Some(brief.limits.memory()), processes: None };
         let given = Given {
             program: &program,
             role: Role::Updater,
