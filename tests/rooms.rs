@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("audit", &["ids"]),
     ("config", &["ids", "brief"]),
     ("supervisor", &["config", "brief", "wire", "link", "confine", "audit", "ids"]),
-    ("cli", &["config", "brief", "wire", "supervisor", "ids"]),
+    ("cli", &["config", "brief", "wire", "supervisor", "audit", "ids"]),
     ("listener", &["brief", "wire", "link", "confine", "audit", "ids"]),
     ("worker", &["brief", "wire", "link", "confine", "audit", "ids"]),
     ("updater", &["brief", "wire", "confine", "audit", "ids"]),

@@ -1,6 +1,8 @@
 //! The operator's commands. Runs in the supervisor's executable; flags and help have one source.
 
+mod ask;
 mod check;
+mod delivery;
 mod demo;
 mod exit;
 mod manual;
@@ -42,6 +44,16 @@ enum Command {
     /// Sets up a remote on loopback, starts the real processes on it, pushes, delivers, forges and
     /// kills. Needs no configuration, no network and no root. Exit status 0 if all of it worked.
     Demo,
+    /// Says how it stands with the running gateway and its repositories.
+    Status(ask::status::Wishes),
+    /// Has repositories updated now.
+    Update(ask::update::Wishes),
+    /// Shows what happened: deliveries and updates.
+    Log(ask::log::Wishes),
+    /// Has the running gateway read its configuration again.
+    Reload(ask::connect::Where),
+    /// Makes a delivery to the running gateway, signed as the forge would.
+    Send(ask::send::Wishes),
     /// Prints a random webhook secret.
     Secret,
     /// Prints what a new repository needs: configuration, deploy key, host key, webhook.
@@ -85,6 +97,14 @@ pub fn main() -> ExitCode {
             Err(error) => refuse(&error),
         },
         Some(Command::Demo) => demo::main(),
+        Some(Command::Status(wishes)) => end(ask::status::show(&wishes)),
+        Some(Command::Update(wishes)) => end(ask::update::update(&wishes)),
+        Some(Command::Log(wishes)) => end(ask::log::show(&wishes)),
+        Some(Command::Reload(gateway)) => end(ask::reload(&gateway)),
+        Some(Command::Send(wishes)) => {
+            env.dry = true;
+            end(ask::send::send(&wishes, flags.config.as_deref(), &env))
+        }
         Some(Command::Secret) => end(secret::make().map(|secret| secret + "\n")),
         Some(Command::Setup(wishes)) => end(setup::text(&wishes)),
         Some(Command::Completions { shell }) => end(completions(shell)),

@@ -23,6 +23,8 @@ pub mod host;
 #[cfg(feature = "supervisor")]
 pub mod keep;
 mod namespaces;
+#[cfg(feature = "supervisor")]
+pub mod peer;
 pub mod reach;
 #[cfg(feature = "supervisor")]
 pub mod spawn;

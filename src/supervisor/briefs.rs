@@ -2,6 +2,7 @@
 //! supervisor's own memory holds no secret once a configuration is split, and a child that died can
 //! be started again without reading the configuration anew. Runs in the supervisor.
 
+use super::control::RepoInfo;
 use crate::brief::updater;
 use crate::config::Briefs;
 use crate::ids::RepoId;
@@ -41,6 +42,16 @@ impl Sealed {
             write_each(file, &worker_repos)
         })?;
         Ok(Self { listener, worker, updaters, names: Arc::new(names) })
+    }
+
+    /// What operators are shown of each repository.
+    pub fn infos(&self) -> impl Iterator<Item = (RepoId, RepoInfo)> {
+        self.updaters.iter().map(|(id, brief)| {
+            let name = self.names.get(id).map_or("", String::as_str);
+            let (label, url) = (brief.label.to_string(), brief.url.as_str());
+            let directory = brief.directory.to_string_lossy();
+            (*id, RepoInfo { name: name.into(), label: label.into(), url: url.into(), directory: directory.into() })
+        })
     }
 
     /// A descriptor of the listener's brief.

@@ -1,6 +1,7 @@
 //! Events as lines of the log: one line each, in the same words everywhere. Runs in the supervisor,
 //! which alone writes the log, and so alone says who said what.
 
+use super::control::Ledger;
 use super::process::Exit;
 use crate::audit::{DeliveryEvent, DeliveryResult, UpdateEvent, UpdateResult};
 use crate::confine::Role;
@@ -16,16 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::{error, info, warn};
 
-/// Writes what children report, with the repositories' names.
+/// Writes what children report, with the repositories' names, and remembers it for operators.
 #[derive(Clone)]
 pub struct Journal {
     names: Arc<BTreeMap<RepoId, String>>,
+    ledger: Ledger,
 }
 
 impl Journal {
     /// Calls repositories by these names.
-    pub fn new(names: Arc<BTreeMap<RepoId, String>>) -> Self {
-        Self { names }
+    pub fn new(names: Arc<BTreeMap<RepoId, String>>, ledger: Ledger) -> Self {
+        Self { names, ledger }
     }
 
     /// The repository's name; empty for one that never was.
@@ -35,6 +37,7 @@ impl Journal {
 
     /// A request was answered.
     pub fn delivery(&self, event: &DeliveryEvent) {
+        self.ledger.delivery(event);
         let DeliveryEvent { source, repo, delivery, bytes, micros, result } = event;
         let repo = repo.map_or("-", |repo| self.name(repo));
         let delivery = OrDash(*delivery);
@@ -54,6 +57,7 @@ impl Journal {
 
     /// An update started or ended.
     pub fn update(&self, event: &UpdateEvent) {
+        self.ledger.update(event);
         let UpdateEvent { repo, cause, delivery, result } = event;
         let (repo, cause, delivery) = (self.name(*repo), cause.word(), OrDash(*delivery));
         match result {

@@ -7,6 +7,7 @@
 
 mod briefs;
 mod confinement;
+mod control;
 mod executables;
 mod journal;
 mod log;
@@ -27,6 +28,11 @@ use std::process::ExitCode;
 /// What this machine offers for the confinement of the processes, for people.
 pub fn host() -> String {
     confinement::report()
+}
+
+/// Where a running gateway's control socket may be, the likeliest place first.
+pub fn control_sockets() -> Vec<std::path::PathBuf> {
+    control::candidates(places::state_directory)
 }
 
 /// Runs the gateway until a signal ends it. 0: it was asked to end. 1: it could not start; the log
@@ -57,8 +63,12 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     places::raise_descriptor_limit()?;
     // A parent may have blocked those that end gwg, and a mask goes through exec.
     SigSet::all().thread_unblock()?;
-    let socket = Some(places::listen(config.listen)?);
     let state = places::State::open()?;
+    let control = control::open(config.control.group, || Ok(state.directory().to_owned()))?;
+    let socket = Some(places::listen(config.listen)?);
+    let ledger = control::Ledger::new(control::History::open(state.directory())?);
+    let children = config.accounts.iter().flat_map(|all| [all.updater.uid, all.worker.uid, all.listener.uid]).collect();
+    let rules = control::Rules { own: nix::unistd::geteuid().as_raw(), control: config.control, children };
     let (listen, accounts, threads) = (config.listen, config.accounts.clone(), config.schedule.threads);
     let mut next_id = 0;
     let sealed = briefs::Sealed::new(config::split(config, &mut next_id))?;
@@ -66,5 +76,9 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     // One thread: children are forked from the main thread only, since the parent-death signal
     // follows the thread that forks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run::run(run::Estate { roster, sealed, socket, listen, state, threads }))
+    runtime.block_on(async {
+        let (asks, asked) = tokio::sync::mpsc::channel(64);
+        let _served = control::serve(control, rules, ledger.clone(), asks)?;
+        run::run(run::Estate { roster, sealed, socket, listen, state, threads, ledger }, asked).await
+    })
 }

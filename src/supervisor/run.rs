@@ -1,7 +1,10 @@
 //! The supervisor's loop: hears its children, their ends, and signals; starts, restarts and ends
 //! processes. Runs in the supervisor, on its main thread.
 
+mod control;
+
 use super::briefs::Sealed;
+use super::control::{Ask, Ledger, Survey};
 use super::journal::{self, Journal};
 use super::output;
 use super::places::{self, State};
@@ -37,6 +40,7 @@ pub struct Estate {
     pub listen: SocketAddr,
     pub state: State,
     pub threads: u16,
+    pub ledger: Ledger,
 }
 
 /// Which start of a role something belongs to: what an earlier one said too late is not heard.
@@ -58,7 +62,7 @@ enum Heard {
 ///
 /// # Errors
 /// A child could not be started, or died before it ever served.
-pub async fn run(estate: Estate) -> Result<(), Box<dyn Error>> {
+pub async fn run(estate: Estate, mut asked: mpsc::Receiver<Ask>) -> Result<(), Box<dyn Error>> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (ears, mut heard) = mpsc::channel(1024);
     let mut supervisor = Supervisor::new(estate, ears);
@@ -68,6 +72,7 @@ pub async fn run(estate: Estate) -> Result<(), Box<dyn Error>> {
             _ = term.recv() => break "SIGTERM",
             _ = int.recv() => break "SIGINT",
             Some(heard) = heard.recv() => supervisor.hear(heard)?,
+            Some(ask) = asked.recv() => supervisor.answer(ask),
         }
     };
     journal::stopping(name);
@@ -78,6 +83,7 @@ pub async fn run(estate: Estate) -> Result<(), Box<dyn Error>> {
         tokio::select! {
             () = &mut grace => break,
             Some(heard) = heard.recv() => supervisor.hear(heard)?,
+            Some(ask) = asked.recv() => supervisor.answer(ask),
         }
     }
     journal::stopped(supervisor.kill_all());
@@ -101,6 +107,8 @@ struct Child<M> {
 struct Supervisor {
     estate: Estate,
     journal: Journal,
+    ledger: Ledger,
+    survey: Survey,
     ears: mpsc::Sender<Heard>,
     births: Birth,
     listener: Option<Child<ToListener>>,
@@ -121,8 +129,11 @@ struct Supervisor {
 impl Supervisor {
     fn new(estate: Estate, ears: mpsc::Sender<Heard>) -> Self {
         let now = Instant::now();
+        estate.ledger.configure(estate.sealed.infos());
         Self {
-            journal: Journal::new(estate.sealed.names.clone()),
+            journal: Journal::new(estate.sealed.names.clone(), estate.ledger.clone()),
+            ledger: estate.ledger.clone(),
+            survey: Survey::default(),
             updates: Updates::new(estate.threads),
             estate,
             ears,
@@ -158,6 +169,7 @@ impl Supervisor {
             FromListener::Ready { landlock } => {
                 listener.ready = true;
                 journal::process_confined(Role::Listener, listener.process.pid, landlock);
+                self.ledger.confined(Role::Listener, landlock);
                 self.say_ready();
             }
             // Both are written where they are read: see `listen_to_listener`.
@@ -172,10 +184,22 @@ impl Supervisor {
             FromWorker::Ready { landlock } => {
                 worker.ready = true;
                 journal::process_confined(Role::Worker, worker.process.pid, landlock);
+                self.ledger.confined(Role::Worker, landlock);
                 self.say_ready();
             }
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
             FromWorker::Update(event) => self.journal.update(&event),
+            FromWorker::Marked(repo, _) => self.ledger.marked(repo),
+            FromWorker::Step(order, step) => {
+                if let Some(repo) = self.updates.repo_of(order) {
+                    self.ledger.step(repo, step);
+                }
+            }
+            FromWorker::Page(page) => {
+                if !self.hear_page(page) {
+                    self.accuse(Role::Worker, birth, "a page that nobody asked for");
+                }
+            }
             FromWorker::Violation(Culprit::Listener(link)) => {
                 if let Some(birth) = self.listener.as_ref().map(|listener| listener.birth).filter(|_| link == self.job_link) {
                     self.accuse(Role::Listener, birth, "a job that no honest listener sends");
@@ -285,6 +309,8 @@ impl Supervisor {
         if role == Role::Worker {
             // Nobody is left who could hear of their ends; the next worker compares everything.
             self.updates.kill_all();
+            self.survey.give_up();
+            self.ledger.worker_gone();
         }
         if self.stopping {
             journal::process_ended(role, process.pid, exit, now - process.since, None);
@@ -412,6 +438,7 @@ impl Supervisor {
         let process = process::start(command, None, move |exit| tell_later(ears, Heard::Ended(role, birth, exit)))?;
         reader.log(role, process.pid, None);
         journal::process_started(role, process.pid, self.estate.roster.account(role));
+        self.ledger.started(role);
         Ok((birth, process, ours.into()))
     }
 

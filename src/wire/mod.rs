@@ -8,9 +8,10 @@
 //! supervisor ── ToListener ──▶ listener ── Job ─────▶ worker ── Order ──▶ updater
 //! supervisor ◀─ FromListener ─ listener ◀─ JobAnswer ─ worker ◀─ Report ── updater
 //! supervisor ── ToWorker ────▶ worker                        supervisor ── Brief ──▶ updater
-//! supervisor ◀─ FromWorker ─── worker
+//! supervisor ◀─ FromWorker ─── worker                        operator ── Request ──▶ supervisor, and Answers back
 //! ```
 
+pub mod control;
 pub mod frame;
 pub mod job;
 pub mod listener;

@@ -18,6 +18,14 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+/// What is heard of an updater.
+pub enum Heard {
+    /// It begins a step.
+    Step(OrderId, Step),
+    /// Its link has ended.
+    End(Told),
+}
+
 /// What an updater's link gave, when it ended.
 pub struct Told {
     pub order: OrderId,
@@ -45,12 +53,12 @@ struct Running {
 pub struct Dispatch {
     last: OrderId,
     running: BTreeMap<OrderId, Running>,
-    told: mpsc::UnboundedSender<Told>,
+    told: mpsc::UnboundedSender<Heard>,
 }
 
 impl Dispatch {
     /// Nothing runs yet. What updaters tell comes through `told`.
-    pub fn new(told: mpsc::UnboundedSender<Told>) -> Self {
+    pub fn new(told: mpsc::UnboundedSender<Heard>) -> Self {
         Self { last: OrderId::ZERO, running: BTreeMap::new(), told }
     }
 
@@ -86,9 +94,9 @@ impl Dispatch {
         running.linked = true;
         let told = self.told.clone();
         tokio::spawn(async move {
-            let (step, report) = listen(receiver).await;
+            let (step, report) = listen(receiver, |step| drop(told.send(Heard::Step(order, step)))).await;
             drop(sender);
-            let _ = told.send(Told { order, step, report });
+            let _ = told.send(Heard::End(Told { order, step, report }));
         });
         Ok(())
     }
@@ -202,13 +210,16 @@ fn reason_of(how: Ended) -> Reason {
 }
 
 /// Steps in their order, then one report, then the end.
-async fn listen(mut receiver: Receiver<FromUpdater>) -> (Step, Result<Option<Report>, Offence>) {
+async fn listen(mut receiver: Receiver<FromUpdater>, begins: impl Fn(Step)) -> (Step, Result<Option<Report>, Offence>) {
     let mut step = Step::Start;
     let mut report = None;
     loop {
         match receiver.recv().await {
             Ok(None) => return (step, Ok(report)),
-            Ok(Some(FromUpdater::Step(next))) if next > step && report.is_none() => step = next,
+            Ok(Some(FromUpdater::Step(next))) if next > step && report.is_none() => {
+                step = next;
+                begins(step);
+            }
             Ok(Some(FromUpdater::Report(last))) if report.is_none() => report = Some(last),
             Ok(Some(_)) | Err(link::LinkError::Wire(_)) => return (step, Err(Offence)),
             Err(link::LinkError::Io(_)) => return (step, Ok(report)),
@@ -245,7 +256,7 @@ mod tests {
     /// A worker with one repository; the test plays its updaters.
     struct House {
         dispatch: Dispatch,
-        reports: mpsc::UnboundedReceiver<Told>,
+        reports: mpsc::UnboundedReceiver<Heard>,
         due: Due,
         state: State,
         repos: BTreeMap<RepoId, Repo>,
@@ -287,8 +298,12 @@ mod tests {
             drop(theirs);
             self.dispatch.ended(order, how);
             assert!(self.close(order).is_none(), "closed before the updater's link has ended");
-            let told = self.reports.recv().await.unwrap();
-            self.dispatch.told(told);
+            loop {
+                match self.reports.recv().await.unwrap() {
+                    Heard::Step(..) => {}
+                    Heard::End(told) => break self.dispatch.told(told),
+                }
+            }
             self.close(order)
         }
 
@@ -347,7 +362,7 @@ mod tests {
                 let (_sender, receiver) = link::open::<Order, FromUpdater>(ours.into()).unwrap();
                 theirs.write_all(said).unwrap();
                 drop(theirs);
-                assert_eq!(listen(receiver).await.1, Err(Offence), "{said:?}");
+                assert_eq!(listen(receiver, drop).await.1, Err(Offence), "{said:?}");
             });
         }
     }

@@ -2,7 +2,7 @@
 //! what is due. Runs in the worker, one thread.
 
 use super::Brief;
-use super::dispatch::{Closing, Dispatch, Told};
+use super::dispatch::{Closing, Dispatch, Heard};
 use super::due::{Due, Mark};
 use super::inbox::Inbox;
 use super::state::State;
@@ -13,7 +13,7 @@ use crate::confine::enter::Level;
 use crate::ids::{DirectoryId, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
 use crate::wire::job::{Job, JobAnswer};
-use crate::wire::worker::{Culprit, FromWorker, ToWorker};
+use crate::wire::worker::{Culprit, Fact, FromWorker, Page, ToWorker};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -60,7 +60,7 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
                 Some(said) => worker.hear_supervisor(said, &mut orders)?,
             },
             job = next_job(&mut worker.listener) => worker.hear_listener(job)?,
-            Some(told) = reports.recv() => worker.hear_updater(told)?,
+            Some(heard) = reports.recv() => worker.hear_updater(heard)?,
             () = tokio::time::sleep_until(wake.into()) => worker.reconcile_by_clock(),
         }
     }
@@ -92,7 +92,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(supervisor: Sender<FromWorker>, brief: Brief, state: State, told: mpsc::UnboundedSender<Told>) -> Self {
+    fn new(supervisor: Sender<FromWorker>, brief: Brief, state: State, told: mpsc::UnboundedSender<Heard>) -> Self {
         let Brief { head, keys, repos } = brief;
         let now = Instant::now();
         let due = Due::new(head.schedule, repos.iter().map(|repo| repo.id));
@@ -156,11 +156,32 @@ impl Worker {
                 self.dispatch.ended(order, how);
                 self.close(order)
             }
+            ToWorker::Update(repo) => self.mark_for_operator(repo),
+            ToWorker::Survey(from) => self.tell_page(from),
             ToWorker::Stop => {
                 self.stopping = true;
                 Ok(())
             }
         }
+    }
+
+    /// The answer goes out before what it leads to: whoever waits takes no earlier update for it.
+    fn mark_for_operator(&mut self, repo: RepoId) -> io::Result<()> {
+        self.remember(repo);
+        let mark = Mark { cause: Cause::Operator, announced: None, delivery: None };
+        let verdict = self.due.mark(repo, mark, Instant::now());
+        say(&self.supervisor, &FromWorker::Marked(repo, verdict))
+    }
+
+    fn tell_page(&self, from: RepoId) -> io::Result<()> {
+        let mut standings = self.due.standings(from, Instant::now());
+        let fact = |(repo, standing)| {
+            let deployed = self.repos.get(&repo).and_then(|known| self.state.tree(known.directory).deployed);
+            Fact { repo, deployed, standing }
+        };
+        let facts = standings.by_ref().take(Page::FACTS).map(fact).collect();
+        let more = standings.next().is_some();
+        say(&self.supervisor, &FromWorker::Page(Page { facts, more }))
     }
 
     /// Answers the job that came, and all that came with it.
@@ -200,7 +221,11 @@ impl Worker {
         }
     }
 
-    fn hear_updater(&mut self, told: Told) -> io::Result<()> {
+    fn hear_updater(&mut self, heard: Heard) -> io::Result<()> {
+        let told = match heard {
+            Heard::Step(order, step) => return say(&self.supervisor, &FromWorker::Step(order, step)),
+            Heard::End(told) => told,
+        };
         let order = told.order;
         if told.report.is_err() {
             say(&self.supervisor, &FromWorker::Violation(Culprit::Updater(order)))?;

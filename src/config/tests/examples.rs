@@ -127,10 +127,18 @@ fn the_reference_has_every_key_and_no_other() {
     let mut documented: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned).collect();
     let bench = Bench::new();
     let mut known = Vec::new();
-    for (text, prefix) in [("zzzzzzzzzz: 1\n", ""), ("logging: {zzzzzzzzzz: 1}\n", "logging."), ("repos: [{zzzzzzzzzz: 1}]\n", "")] {
+    for (text, prefix) in [
+        ("zzzzzzzzzz: 1\n", ""),
+        ("logging: {zzzzzzzzzz: 1}\n", "logging."),
+        ("control: {zzzzzzzzzz: 1}\n", "control."),
+        ("metrics: {zzzzzzzzzz: 1}\n", "metrics."),
+        ("repos: [{zzzzzzzzzz: 1}]\n", ""),
+    ] {
         let error = bench.error("c.yaml", text);
         let (_, keys) = error.split_once("the keys here are ").unwrap_or_else(|| panic!("{error}"));
-        known.extend(keys.split(", ").filter(|key| !matches!(*key, "logging" | "repos")).map(|key| format!("{prefix}{key}")));
+        known.extend(
+            keys.split(", ").filter(|key| !matches!(*key, "logging" | "control" | "metrics" | "repos")).map(|key| format!("{prefix}{key}")),
+        );
     }
     documented.sort();
     known.sort();

@@ -1,0 +1,74 @@
+//! Takes clients: a bounded number, each asked for by the kernel who it is, each in a task of its own.
+//! Runs in the supervisor.
+
+use super::access::{Right, Rules};
+use super::client::Client;
+use super::conversation::{self, House};
+use super::ledger::Ledger;
+use super::{Ask, Socket};
+use crate::confine::peer;
+use crate::wire::control::{Answer, Refusal};
+use interprocess::local_socket::traits::tokio::Listener as _;
+use interprocess::os::unix::uds_local_socket::tokio::{Listener, Stream};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Clients at once.
+const CLIENTS: usize = 32;
+/// Of them those who may only look: whoever acts always finds room.
+const LOOKERS: usize = 24;
+/// How long to wait before accepting again after a failure that may last.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until the supervisor ends. Call within the runtime.
+///
+/// # Errors
+/// Those of registering the socket.
+pub fn serve(socket: Socket, rules: Rules, ledger: Ledger, asks: mpsc::Sender<Ask>) -> io::Result<Served> {
+    let (listener, keep) = socket.split();
+    let listener = Listener::try_from(listener)?;
+    let room = Room { all: Arc::new(Semaphore::new(CLIENTS)), lookers: Arc::new(Semaphore::new(LOOKERS)) };
+    let house = House { ledger, asks };
+    tokio::spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok(stream) => receive(stream, &rules, &room, &house),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    });
+    Ok(Served(keep))
+}
+
+/// The socket is taken away when this is dropped.
+pub struct Served(#[expect(dead_code, reason = "kept for its Drop")] super::socket::Keep);
+
+struct Room {
+    all: Arc<Semaphore>,
+    lookers: Arc<Semaphore>,
+}
+
+fn receive(stream: Stream, rules: &Rules, room: &Room, house: &House) {
+    // One who is gone already needs no answer.
+    let Ok(peer) = peer::of(&stream) else { return };
+    let right = rules.right(&peer);
+    let mut client = Client::new(stream);
+    let place = match right {
+        Right::Nothing => {
+            tracing::warn!(uid = peer.uid, pid = peer.pid, "a stranger at the control socket is sent away");
+            return client.dismiss(&Answer::Refused(Refusal::NotYou));
+        }
+        Right::Look => {
+            Arc::clone(&room.lookers).try_acquire_owned().and_then(|look| Ok((room.all.clone().try_acquire_owned()?, Some(look))))
+        }
+        Right::Act => Arc::clone(&room.all).try_acquire_owned().map(|place| (place, None)),
+    };
+    let Ok(place) = place else { return client.dismiss(&Answer::Refused(Refusal::Busy)) };
+    let house = house.clone();
+    tokio::spawn(async move {
+        conversation::hold(&mut client, right, peer.uid, house).await;
+        drop(place);
+    });
+}

@@ -1,0 +1,81 @@
+//! What the loop does for operators: tells what runs here, and hands requests to the worker.
+
+use super::{Child, Supervisor};
+use crate::confine::Role;
+use crate::confine::host::Level;
+use crate::ids::{Moment, RepoId};
+use crate::supervisor::control::{Ask, Premises};
+use crate::supervisor::process::Process;
+use crate::wire::control;
+use crate::wire::worker::{Page, ToWorker};
+use std::sync::Arc;
+
+/// Updaters that are shown, of a thousand at most.
+const SHOWN: usize = 64;
+
+impl Supervisor {
+    /// An operator's conversation wants something.
+    pub(super) fn answer(&mut self, ask: Ask) {
+        // Whoever asked may have gone away meanwhile: then the answer goes nowhere.
+        match ask {
+            Ask::Premises(answer) => drop(answer.send(self.premises())),
+            Ask::Update(repos, answer) => drop(answer.send(self.mark(&repos))),
+            Ask::Reload(answer) => drop(answer.send(Err("this build can't do that yet: restart gwg".into()))),
+            Ask::Survey(asker) => match self.survey.ask(asker) {
+                Some(_) if !self.has_worker() => self.survey.give_up(),
+                Some(from) => self.tell_worker(|worker| worker.send(&ToWorker::Survey(from))),
+                None => {}
+            },
+        }
+    }
+
+    fn has_worker(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| worker.ready) && !self.stopping
+    }
+
+    /// False where there is nobody to tell.
+    fn mark(&self, repos: &[RepoId]) -> bool {
+        let worker = self.worker.as_ref().filter(|worker| worker.ready && !self.stopping);
+        worker.is_some_and(|worker| repos.iter().all(|repo| worker.sender.send(&ToWorker::Update(*repo)).is_ok()))
+    }
+
+    /// The worker tells how it stands. False where it was not asked.
+    pub(super) fn hear_page(&mut self, page: Page) -> bool {
+        match self.survey.hear(page) {
+            Ok(Some(from)) => {
+                self.tell_worker(|worker| worker.send(&ToWorker::Survey(from)));
+                true
+            }
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
+
+    fn premises(&self) -> Premises {
+        let since = self.ledger.read(|pages| pages.since);
+        let mut processes = vec![self.shown("gwg", std::process::id(), since, None)];
+        processes.extend(self.listener.iter().map(|child| self.shown_child(Role::Listener, child)));
+        processes.extend(self.worker.iter().map(|child| self.shown_child(Role::Worker, child)));
+        let updaters = self.updates.each().take(SHOWN);
+        processes.extend(updaters.map(|(repo, process)| {
+            let name = self.ledger.read(|pages| pages.book.name(repo));
+            self.shown(Role::Updater.name(), process.pid, started(process), name)
+        }));
+        Premises { listen: self.estate.listen, processes }
+    }
+
+    fn shown_child<M>(&self, role: Role, child: &Child<M>) -> control::Process {
+        self.shown(role.name(), child.process.pid, started(&child.process), None)
+    }
+
+    fn shown(&self, name: &'static str, pid: u32, since: Moment, repo: Option<Arc<str>>) -> control::Process {
+        let Level { uid, gid: _, capabilities, no_new_privs, seccomp, network } = Level::of(pid);
+        let (restarts, landlock) = self.ledger.read(|pages| (pages.tally.restarts(name), pages.landlock(name)));
+        control::Process { name: name.to_owned(), pid, uid, since, restarts, capabilities, no_new_privs, seccomp, landlock, network, repo }
+    }
+}
+
+fn started(process: &Process) -> Moment {
+    let ago = u64::try_from(process.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Moment::from_millis(Moment::now().millis().saturating_sub(ago))
+}
