@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use support::config::Config;
+use support::config::{Config, Repo};
 use support::gateway::{self, Gateway};
 use support::scratch::{INVOKER, UPDATER};
 use support::site::{Ground, PATH, Site};
@@ -327,4 +327,45 @@ fn log_follows_what_happens() {
     let line = log.wait_after(1, &["update", &commit]);
     let record: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(record["what"]["update"]["result"]["current"]["new"], commit.as_str(), "{line}");
+}
+
+fn with_another_repo(site: &Site) -> String {
+    let site_again = Repo::new(&site.scratch, "/again", &site.daemon.url(site.remote.name()));
+    site.gateway.config().clone().set("port", site.gateway.port()).repo(site_again).yaml()
+}
+
+#[test]
+fn reload_brings_another_configuration_into_force_and_status_knows_it() {
+    let site = Site::new();
+    let since = status(&site)["repos"][0]["deployed_since"].clone();
+    site.scratch.file("gwg.yaml", &with_another_repo(&site));
+    let out = works(&site, &["reload"]);
+    assert!(out.contains("in force"), "{out}");
+    let repos = status(&site)["repos"].clone();
+    let names: Vec<&str> = repos.as_array().unwrap().iter().map(|repo| repo["name"].as_str().unwrap()).collect();
+    assert_eq!(names, [PATH, "/again"]);
+    assert_eq!(repos[0]["deployed_since"], since, "what was known is forgotten");
+    assert_eq!(run(&site, &["update", "--wait", "/again"]).0, Some(0));
+}
+
+#[test]
+fn a_bad_configuration_is_refused_to_who_asked_and_the_old_one_stays() {
+    let site = Site::new();
+    site.scratch.file("gwg.yaml", "port: 0\nrepos: []\n");
+    let (code, out, err) = run(&site, &["reload"]);
+    assert_eq!((code, out.as_str()), (Some(78), ""));
+    assert!(err.contains("the old configuration stays in force") && err.contains("gwg.yaml") && err.contains("port"), "{err}");
+    assert_eq!(status(&site)["repos"][0]["state"], "current");
+}
+
+#[test]
+fn a_reload_changes_who_may_ask() {
+    let (Some(()), Some(())) = (need::root(), need::executables_for_all()) else { return };
+    let site = with_group(false);
+    let config = site.gateway.config().clone().set("port", site.gateway.port());
+    let other = GROUP + 1;
+    site.scratch.file("gwg.yaml", &config.set("control", serde_json::json!({ "group": other, "act": true })).yaml());
+    works(&site, &["reload"]);
+    assert_eq!(run_as(&site, INVOKER, GROUP, &["status"]).0, Some(77));
+    assert_eq!(run_as(&site, INVOKER, other, &["update", "--all"]).0, Some(0));
 }

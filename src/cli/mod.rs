@@ -92,10 +92,14 @@ pub fn main() -> ExitCode {
     }
     let mut env = config::Environment::of_process();
     match flags.command {
-        None => match config::load(flags.config.as_deref(), &env) {
-            Ok(config) => supervisor::main(config),
-            Err(error) => refuse(&error),
-        },
+        None => {
+            supervisor::hold_hangups();
+            let origin = config::Origin { file: flags.config, env };
+            match origin.load() {
+                (Ok(config), sources) => supervisor::main(config, origin, sources),
+                (Err(error), _) => refuse(&error),
+            }
+        }
         Some(Command::Demo) => demo::main(),
         Some(Command::Status(wishes)) => end(ask::status::show(&wishes)),
         Some(Command::Update(wishes)) => end(ask::update::update(&wishes)),

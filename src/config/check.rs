@@ -18,11 +18,11 @@ const ALERT_DEFAULT: Span = Span(15 * 60_000);
 const RECONCILE_DEFAULT: Span = Span(6 * 3_600_000);
 
 /// Checks the whole configuration.
-pub fn check(raw: Raw, source: &Source, env: &Environment, mut notes: Notes) -> Result<Config, ConfigError> {
-    let checked = check_all(raw, source, env, &mut notes);
+pub fn check(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) -> Result<Config, ConfigError> {
+    let checked = check_all(raw, source, env, notes);
     match checked {
-        Some(config) if notes.problems.is_empty() => Ok(Config { warnings: notes.warnings, ..config }),
-        Some(_) | None => Err(located(source, notes.problems)),
+        Some(config) if notes.problems.is_empty() => Ok(Config { warnings: std::mem::take(&mut notes.warnings), ..config }),
+        Some(_) | None => Err(located(source, std::mem::take(&mut notes.problems))),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::error::Fault;
 use super::owner::{Owner, Rights};
+use super::sources::Sources;
 use nix::fcntl::OFlag;
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -23,12 +24,16 @@ pub struct Content {
     pub bytes: Zeroizing<Vec<u8>>,
     /// Whether everybody can read it.
     pub public: bool,
+    /// What it was when it was read.
+    pub found: Metadata,
 }
 
 /// The reader: keeps what it has read, so that thousands of repositories may share a key.
 pub struct Files {
     rights: Option<Rights>,
     seen: HashMap<PathBuf, Result<Rc<Content>, Fault>>,
+    /// What was read so far.
+    pub sources: Sources,
 }
 
 impl Files {
@@ -38,7 +43,7 @@ impl Files {
             Owner::Trusted => None,
             Owner::Other(uid) => Some(Rights::of(uid)),
         };
-        Self { rights, seen: HashMap::new() }
+        Self { rights, seen: HashMap::new(), sources: Sources::default() }
     }
 
     /// The content of a regular file of at most `longest` bytes.
@@ -46,14 +51,23 @@ impl Files {
         if let Some(known) = self.seen.get(path) {
             return known.clone();
         }
-        let content = with(self.rights.as_ref(), || read(path, longest)).map(Rc::new).map_err(|error| self.unreadable(path, &error));
+        let read = with(self.rights.as_ref(), || read(path, longest));
+        match &read {
+            Ok(content) => self.sources.note(path, &content.found),
+            Err(_) => self.sources.note_unread(path),
+        }
+        let content = read.map(Rc::new).map_err(|error| self.unreadable(path, &error));
         self.seen.insert(path.to_owned(), content.clone());
         content
     }
 
     /// Opens a log file for appending; makes it where it is missing, unless `dry`.
     pub fn open_log(&self, path: &Path, dry: bool) -> Result<File, Fault> {
-        with(self.rights.as_ref(), || open_log(path, dry)).map_err(|error| {
+        let opened = with(self.rights.as_ref(), || open_log(path, dry)).or_else(|error| match self.rights {
+            None => open_log_as_owner(path, dry).ok_or(error),
+            Some(_) => Err(error),
+        });
+        opened.map_err(|error| {
             let who = self.rights.as_ref().map_or(String::new(), |_| " by the configuration's owner".to_owned());
             Fault::new(
                 format!("{} can't be opened for writing{who} ({error})", path.display()),
@@ -94,7 +108,7 @@ fn read(path: &Path, longest: u64) -> io::Result<Content> {
     if length as u64 > longest {
         return Err(io::Error::other(format!("it is longer than {} KiB", longest >> 10)));
     }
-    Ok(Content { bytes, public: about.mode() & 0o004 != 0 })
+    Ok(Content { bytes, public: about.mode() & 0o004 != 0, found: about })
 }
 
 fn open_log(path: &Path, dry: bool) -> io::Result<File> {
@@ -113,7 +127,15 @@ fn open_log(path: &Path, dry: bool) -> io::Result<File> {
     regular(&file).map(|_| file)
 }
 
-fn regular(file: &File) -> io::Result<std::fs::Metadata> {
+/// A running gwg has given up root's right to write any file. What it may do is become the one whose file,
+/// or directory, it is.
+fn open_log_as_owner(path: &Path, dry: bool) -> Option<File> {
+    let about = path.symlink_metadata().or_else(|_| path.parent().unwrap_or(path).metadata()).ok()?;
+    let owner = Some(about.uid()).filter(|uid| *uid != 0 && nix::unistd::geteuid().is_root())?;
+    Rights::of(owner).with(|| open_log(path, dry)).ok()
+}
+
+fn regular(file: &File) -> io::Result<Metadata> {
     let about = file.metadata()?;
     if about.is_file() { Ok(about) } else { Err(io::Error::other("it is not a regular file")) }
 }

@@ -12,6 +12,7 @@
 //! | `confinement` | what to do where the kernel can't confine in full |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
 //! | `split` | one configuration, three kinds of brief |
+//! | `sources` | which files were read, and whether they have changed since |
 //! | `error`, `nearest` | what is wrong; what was probably meant |
 
 mod accounts;
@@ -32,6 +33,7 @@ mod overrides;
 mod owner;
 mod raw;
 mod repo;
+mod sources;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ mod url;
 pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
 pub use nearest::nearest;
+pub use sources::{Since, Sources};
 pub use split::split;
 pub use url::{Remote as RemoteUrl, Transport};
 
@@ -52,14 +55,17 @@ use std::sync::Arc;
 
 /// Reads and checks the configuration: the file named, or the first that is found.
 ///
-/// As root it takes on other users' rights while it reads files: call it from the main thread,
-/// before there are others.
+/// As root it takes on other users' rights while it reads files: call it from the main thread, while no
+/// other one opens files.
 pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
-    let mut notes = error::Notes::default();
-    let path = file::find(explicit, env, &mut notes)?;
-    let source = file::read(path, env, &mut notes)?;
+    load_with(explicit, env, &mut error::Notes::default())
+}
+
+fn load_with(explicit: Option<&Path>, env: &Environment, notes: &mut error::Notes) -> Result<Config, ConfigError> {
+    let path = file::find(explicit, env, notes)?;
+    let source = file::read(path, env, notes)?;
     let mut raw = file::parse(&source)?;
-    overrides::apply(&mut raw, env, &mut notes);
+    overrides::apply(&mut raw, env, notes);
     check::check(raw, &source, env, notes)
 }
 
@@ -74,6 +80,24 @@ pub fn check_url(url: &str) -> Result<RemoteUrl, Fault> {
 /// The lines of known hosts that are built in for a host.
 pub fn built_in_host_keys(host: &str) -> Vec<&'static str> {
     known_hosts::built_in(host)
+}
+
+/// Where the configuration comes from, so that it can be read again.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The file that was named; otherwise the first that is found.
+    pub file: Option<PathBuf>,
+    /// What it depends on beside the file.
+    pub env: Environment,
+}
+
+impl Origin {
+    /// Does as [`load`], and says which files were read.
+    pub fn load(&self) -> (Result<Config, ConfigError>, Sources) {
+        let mut notes = error::Notes::default();
+        let config = load_with(self.file.as_deref(), &self.env, &mut notes);
+        (config, notes.sources)
+    }
 }
 
 /// A checked configuration. Holds secrets until [`split`] has made briefs of it.

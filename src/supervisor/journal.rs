@@ -2,12 +2,13 @@
 //! which alone writes the log, and so alone says who said what.
 
 use super::control::Ledger;
+use super::outcome::{Cause, Difference, Reason};
 use super::process::Exit;
 use crate::audit::{DeliveryEvent, DeliveryResult, UpdateEvent, UpdateResult};
 use crate::confine::Role;
 use crate::confine::host::Level;
 use crate::confine::spawn::Account;
-use crate::ids::{CommitId, RepoId, ShortId};
+use crate::ids::{CommitId, Generation, RepoId, ShortId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,24 +16,43 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
+
+/// Repositories, or problems, of a configuration that are named; the others are counted.
+const NAMED: usize = 20;
 
 /// Writes what children report, with the repositories' names, and remembers it for operators.
 #[derive(Clone)]
 pub struct Journal {
     names: Arc<BTreeMap<RepoId, String>>,
     ledger: Ledger,
+    /// Of the configuration before: its updates may still run.
+    before: Arc<BTreeMap<RepoId, String>>,
 }
 
 impl Journal {
     /// Calls repositories by these names.
     pub fn new(names: Arc<BTreeMap<RepoId, String>>, ledger: Ledger) -> Self {
-        Self { names, ledger }
+        Self { names, before: Arc::default(), ledger }
+    }
+
+    /// Calls repositories by these names. `running`: those of which there will be news though they
+    /// may be gone.
+    pub fn rename(&mut self, names: Arc<BTreeMap<RepoId, String>>, running: impl Iterator<Item = RepoId>) {
+        let kept: Vec<_> = running.filter_map(|id| Some((id, self.before.get(&id)?.clone()))).collect();
+        let mut before = std::mem::replace(&mut self.names, names);
+        if !kept.is_empty() {
+            let all = Arc::make_mut(&mut before);
+            for (id, name) in kept {
+                all.entry(id).or_insert(name);
+            }
+        }
+        self.before = before;
     }
 
     /// The repository's name; empty for one that never was.
     pub fn name(&self, repo: RepoId) -> &str {
-        self.names.get(&repo).map_or("", String::as_str)
+        self.names.get(&repo).or_else(|| self.before.get(&repo)).map_or("", String::as_str)
     }
 
     /// A request was answered.
@@ -92,6 +112,46 @@ pub fn ready(listen: SocketAddr, repos: usize) {
     info!(%listen, repos, version = %env!("CARGO_PKG_VERSION"), pid = std::process::id(), "ready");
 }
 
+/// Another configuration is in force.
+pub fn config_loaded(generation: Generation, cause: Cause, difference: &Difference, repos: usize, listen: SocketAddr) {
+    let Difference { added, removed, changed } = difference;
+    info!(%generation, cause = cause.word(), added = added.len(), removed = removed.len(), changed = changed.len(), repos, %listen, "config loaded");
+    for (paths, what) in [(added, "added"), (removed, "removed; its work tree stays on disk"), (changed, "changed")] {
+        paths.iter().take(NAMED).for_each(|repo| info!(%repo, "repository {what}"));
+        if paths.len() > NAMED {
+            info!(count = paths.len() - NAMED, "more repositories {what}");
+        }
+    }
+}
+
+/// The configuration was read, and is the one in force.
+pub fn config_unchanged(generation: Generation, cause: Cause) {
+    match cause {
+        Cause::Signal | Cause::Operator => info!(%generation, cause = cause.word(), "config unchanged"),
+        // A file that was touched is no news.
+        Cause::File => debug!(%generation, cause = cause.word(), "config unchanged"),
+    }
+}
+
+/// The configuration was read, and does not come into force.
+pub fn config_refused(generation: Generation, cause: Cause, reasons: &[Reason]) {
+    for Reason { file, line, key, what } in reasons.iter().take(NAMED) {
+        let file = file.as_ref().map(|file| tracing::field::display(file.display()));
+        error!(file, line, key = key.as_deref(), reason = %what, "config refused");
+    }
+    error!(cause = cause.word(), problems = reasons.len(), in_force = %generation, "config refused; the one that was in force still is");
+}
+
+/// The configuration's files can't be watched.
+pub fn not_watching(error: &str) {
+    warn!(%error, "the configuration is not watched: changes want a SIGHUP");
+}
+
+/// The log could not be changed.
+pub fn log_not_changed(error: &std::io::Error) {
+    error!(%error, "the log stays as it was");
+}
+
 /// The gateway ends.
 pub fn stopping(signal: &'static str) {
     info!(%signal, "stopping");
@@ -132,6 +192,16 @@ pub fn process_ended(role: Role, pid: u32, exit: Exit, uptime: Duration, wait: O
         Some(wait) => warn!(role = %role.name(), pid, %how, uptime_s, wait_s = wait.as_secs(), "process died; it is started again"),
         None => info!(role = %role.name(), pid, %how, uptime_s, "process ended"),
     }
+}
+
+/// A child ends again and again.
+pub fn degraded(role: Role, restarts: usize) {
+    error!(role = %role.name(), restarts, "degraded: the process ended this often within a minute; the lines before say how");
+}
+
+/// A child has not answered for too long, and is ended.
+pub fn silent(role: Role, pid: u32) {
+    error!(role = %role.name(), pid, "the process has not answered for 30 s; it is ended");
 }
 
 /// A child could not be started.

@@ -5,11 +5,17 @@
 
 use crate::config::{LogFormat, LogLevel, LogOutput, Logging};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload::{self, Handle};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Lines that may wait.
 const QUEUE: usize = 65_536;
@@ -17,45 +23,107 @@ const QUEUE: usize = 65_536;
 /// How long the end waits for what the queue still holds: a stop must be done in 5 s.
 const END: Duration = Duration::from_millis(400);
 
-/// The log, as long as this lives. Then what is queued is written, unless nobody takes it.
-pub struct Log(Option<WorkerGuard>);
+/// How lines are written, from a layer that a reload may replace.
+type Writer = Box<dyn Layer<Registry> + Send + Sync>;
 
-impl Drop for Log {
-    fn drop(&mut self) {
-        let (ended, end) = mpsc::channel::<()>();
-        let guard = self.0.take();
-        // On a thread of its own: where standard output is blocked the guard waits for ever, to say
-        // on standard output that it could not wait.
-        let _detached = thread::Builder::new().spawn(move || {
-            drop(guard);
-            drop(ended);
-        });
-        // Disconnected means ended.
-        let _ = end.recv_timeout(END);
+/// How the log is written: what a reload compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    format: LogFormat,
+    level: LogLevel,
+    timestamp: bool,
+    /// None for standard output.
+    file: Option<PathBuf>,
+}
+
+impl Shape {
+    /// The shape that a configuration asks for.
+    pub fn of(logging: &Logging, output: &LogOutput) -> Self {
+        let file = match output {
+            LogOutput::Stdout => None,
+            LogOutput::File { path, file: _ } => Some(path.clone()),
+        };
+        Self { format: logging.format, level: logging.level, timestamp: logging.timestamp, file }
     }
 }
 
-/// Begins the log.
-///
-/// # Errors
-/// It has begun already.
-pub fn begin(logging: &Logging, output: LogOutput) -> io::Result<Log> {
-    let (writer, colour): (Box<dyn Write + Send>, bool) = match output {
+/// The log, as long as this lives. Then what is queued is written, unless nobody takes it.
+pub struct Log {
+    shape: Shape,
+    queue: Option<WorkerGuard>,
+    layer: Handle<Writer, Registry>,
+}
+
+impl Log {
+    /// Begins the log.
+    ///
+    /// # Errors
+    /// It has begun already.
+    pub fn begin(shape: Shape, output: LogOutput) -> io::Result<Self> {
+        let (writer, queue) = writer(&shape, output);
+        let (layer, handle) = reload::Layer::new(writer);
+        tracing_subscriber::registry().with(layer).try_init().map_err(io::Error::other)?;
+        Ok(Self { shape, queue: Some(queue), layer: handle })
+    }
+
+    /// How it is written.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Goes on in another shape, or in the same one to a file that was opened anew. What was said before is
+    /// written where it was meant to go.
+    ///
+    /// # Errors
+    /// The log is no more.
+    pub fn change(&mut self, shape: Shape, output: LogOutput) -> io::Result<()> {
+        if shape == self.shape && shape.file.is_none() {
+            return Ok(());
+        }
+        let (writer, queue) = writer(&shape, output);
+        self.layer.reload(writer).map_err(io::Error::other)?;
+        self.shape = shape;
+        // It may take a while where a disk is slow, and must hold nobody up.
+        let _end = end(self.queue.replace(queue));
+        Ok(())
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Disconnected means ended.
+        let _ = end(self.queue.take()).recv_timeout(END);
+    }
+}
+
+/// Lets a queue be written to its end, on a thread of its own: where standard output is blocked the guard
+/// waits for ever, to say on standard output that it could not wait.
+fn end(queue: Option<WorkerGuard>) -> mpsc::Receiver<()> {
+    let (ended, end) = mpsc::channel::<()>();
+    let _detached = thread::Builder::new().spawn(move || {
+        drop(queue);
+        drop(ended);
+    });
+    end
+}
+
+fn writer(shape: &Shape, output: LogOutput) -> (Writer, WorkerGuard) {
+    let (to, colour): (Box<dyn Write + Send>, bool) = match output {
         LogOutput::Stdout => (Box::new(BufWriter::new(io::stdout())), io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()),
         LogOutput::File { file, .. } => (Box::new(BufWriter::new(file)), false),
     };
-    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(QUEUE).thread_name("log").finish(writer);
-    subscribe(logging, writer, colour).map_err(io::Error::other)?;
-    Ok(Log(Some(guard)))
+    let (queue, guard) = NonBlockingBuilder::default().buffered_lines_limit(QUEUE).thread_name("log").finish(to);
+    (layer(shape, queue, colour), guard)
 }
 
-fn subscribe(logging: &Logging, writer: NonBlocking, colour: bool) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let log = tracing_subscriber::fmt().with_max_level(level(logging.level)).with_target(false).with_ansi(colour).with_writer(writer);
-    match (logging.format, logging.timestamp) {
-        (LogFormat::Text, true) => log.try_init(),
-        (LogFormat::Text, false) => log.without_time().try_init(),
-        (LogFormat::Json, true) => log.json().flatten_event(true).try_init(),
-        (LogFormat::Json, false) => log.json().flatten_event(true).without_time().try_init(),
+fn layer(shape: &Shape, queue: NonBlocking, colour: bool) -> Writer {
+    let log = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colour).with_writer(queue);
+    let level = LevelFilter::from_level(level(shape.level));
+    match (shape.format, shape.timestamp) {
+        (LogFormat::Text, true) => level.and_then(log).boxed(),
+        (LogFormat::Text, false) => level.and_then(log.without_time()).boxed(),
+        (LogFormat::Json, true) => level.and_then(log.json().flatten_event(true)).boxed(),
+        (LogFormat::Json, false) => level.and_then(log.json().flatten_event(true).without_time()).boxed(),
     }
 }
 

@@ -6,23 +6,34 @@
 //! their standard output it escapes and bounds.
 
 mod briefs;
+mod children;
 mod confinement;
 mod control;
 mod executables;
 mod journal;
 mod log;
+mod operators;
+mod outcome;
 mod output;
 mod places;
 mod process;
+mod proposal;
+mod pulse;
+mod reload;
 mod restart;
 mod roster;
 mod run;
+mod transaction;
 mod updates;
+mod watch;
 
-use crate::config::{self, Config, LogOutput};
+use crate::config::{self, Config, LogOutput, Origin, Sources};
 use crate::confine::{descriptors, keep};
-use nix::sys::signal::SigSet;
+use crate::ids::Generation;
+use nix::sys::signal::{SigSet, Signal};
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::hash::RandomState;
 use std::process::ExitCode;
 
 /// What this machine offers for the confinement of the processes, for people.
@@ -35,10 +46,22 @@ pub fn control_sockets() -> Vec<std::path::PathBuf> {
     control::candidates(places::state_directory)
 }
 
+/// From now on a SIGHUP waits until the gateway runs, and does not end it. Call it first.
+pub fn hold_hangups() {
+    // It fails for no mask that can be written down.
+    let _ = hangup().thread_block();
+}
+
+fn hangup() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGHUP);
+    set
+}
+
 /// Runs the gateway until a signal ends it. 0: it was asked to end. 1: it could not start; the log
-/// says why.
-pub fn main(config: Config) -> ExitCode {
-    match start(config) {
+/// says why. `origin`: where the configuration can be read again; `sources`: what it was read from.
+pub fn main(config: Config, origin: Origin, sources: Sources) -> ExitCode {
+    match start(config, origin, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gwg: {error}");
@@ -47,7 +70,7 @@ pub fn main(config: Config) -> ExitCode {
     }
 }
 
-fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
+fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box<dyn Error>> {
     // First, while no other descriptor is open that a child's fixed numbers would overwrite.
     descriptors::reserve()?;
     let output = std::mem::replace(&mut config.logging.output, LogOutput::Stdout);
@@ -55,30 +78,33 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     if config.accounts.is_some() {
         keep::only_needed().map_err(|error| format!("capabilities: {error}"))?;
     }
-    let _log = log::begin(&config.logging, output)?;
+    let log = log::Log::begin(log::Shape::of(&config.logging, &output), output)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let confinement = confinement::decide(config.confinement)?;
     places::raise_descriptor_limit()?;
-    // A parent may have blocked those that end gwg, and a mask goes through exec.
-    SigSet::all().thread_unblock()?;
+    // A parent may have blocked those that end gwg, and a mask goes through exec. SIGHUP waits for the loop.
+    let mut others = SigSet::all();
+    others.remove(Signal::SIGHUP);
+    others.thread_unblock()?;
     let state = places::State::open()?;
-    let control = control::open(config.control.group, || Ok(state.directory().to_owned()))?;
+    let rules = control::Rules::of(&config);
+    let control = control::open(rules.control.group, || Ok(state.directory().to_owned()))?;
     let socket = Some(places::listen(config.listen)?);
     let ledger = control::Ledger::new(control::History::open(state.directory())?);
-    let children = config.accounts.iter().flat_map(|all| [all.updater.uid, all.worker.uid, all.listener.uid]).collect();
-    let rules = control::Rules { own: nix::unistd::geteuid().as_raw(), control: config.control, children };
-    let (listen, accounts, threads) = (config.listen, config.accounts.clone(), config.schedule.threads);
-    let mut next_id = 0;
-    let sealed = briefs::Sealed::new(config::split(config, &mut next_id))?;
+    let (listen, accounts) = (config.listen, config.accounts.clone());
+    let (mut next_id, salt) = (0, RandomState::new());
+    let sealed = briefs::Sealed::new(config::split(config, &BTreeMap::new(), &mut next_id), &salt)?;
     let roster = roster::Roster::new(executables, accounts, confinement);
     // One thread: children are forked from the main thread only, since the parent-death signal
     // follows the thread that forks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let generation = Generation::FIRST;
     runtime.block_on(async {
         let (asks, asked) = tokio::sync::mpsc::channel(64);
-        let _served = control::serve(control, rules, ledger.clone(), asks)?;
-        run::run(run::Estate { roster, sealed, socket, listen, state, threads, ledger }, asked).await
+        let door = control::Door::open(control, rules, ledger.clone(), asks)?;
+        let estate = run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, state, log, ledger, door };
+        run::run(estate, sources, asked).await
     })
 }

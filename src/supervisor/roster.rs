@@ -7,6 +7,7 @@ use crate::confine::{Confinement, Role};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::Command;
+use std::rc::Rc;
 
 /// What a role is given besides its descriptors, its user, and what its code is confined to.
 struct Row {
@@ -25,9 +26,10 @@ const fn row(role: Role) -> Row {
     }
 }
 
-/// The roles with the executables and users of this run.
+/// The roles with the executables and users of one configuration.
+#[derive(Clone)]
 pub struct Roster {
-    executables: Executables,
+    executables: Rc<Executables>,
     accounts: Option<Accounts>,
     confinement: Confinement,
 }
@@ -35,7 +37,12 @@ pub struct Roster {
 impl Roster {
     /// `accounts`: none without root.
     pub fn new(executables: Executables, accounts: Option<Accounts>, confinement: Confinement) -> Self {
-        Self { executables, accounts, confinement }
+        Self { executables: Rc::new(executables), accounts, confinement }
+    }
+
+    /// The same executables under another configuration.
+    pub fn with(&self, accounts: Option<Accounts>, confinement: Confinement) -> Self {
+        Self { executables: Rc::clone(&self.executables), accounts, confinement }
     }
 
     /// A command that starts a child of this role with these descriptors.
@@ -57,5 +64,13 @@ impl Roster {
             Role::Updater => &accounts.updater,
         };
         Some(Account { uid: account.uid, gid: account.gid })
+    }
+}
+
+impl PartialEq for Roster {
+    /// Whether children of both are the same.
+    fn eq(&self, other: &Self) -> bool {
+        let Self { executables: _, accounts, confinement } = self;
+        (accounts, confinement) == (&other.accounts, &other.confinement)
     }
 }

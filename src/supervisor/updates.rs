@@ -39,7 +39,7 @@ pub struct Updates {
 /// What a new updater needs of the house.
 pub struct Needs<'a> {
     pub roster: &'a Roster,
-    pub briefs: &'a BTreeMap<RepoId, Brief>,
+    pub brief: &'a Brief,
     pub name: &'a str,
 }
 
@@ -53,15 +53,26 @@ impl Updates {
         Self { threads: usize::from(threads), last: OrderId::ZERO, running: BTreeMap::new() }
     }
 
-    /// Checks an order against what the supervisor itself knows.
+    /// How many may run from now on.
+    pub fn set_threads(&mut self, threads: u16) {
+        self.threads = usize::from(threads);
+    }
+
+    /// The repositories whose updates run.
+    pub fn repos(&self) -> impl Iterator<Item = RepoId> {
+        self.running.values().map(|running| running.repo)
+    }
+
+    /// Checks an order against what the supervisor itself knows. `next_id`: the first one that was never
+    /// given out; a repository that a reload has just removed is no offence.
     ///
     /// # Errors
     /// [`OutOfTurn`] says what is wrong with it.
-    pub fn check(&mut self, order: OrderId, repo: RepoId, briefs: &BTreeMap<RepoId, Brief>) -> Result<(), OutOfTurn> {
+    pub fn check(&mut self, order: OrderId, repo: RepoId, next_id: u32) -> Result<(), OutOfTurn> {
         if order <= self.last {
             return Err(OutOfTurn("an order's number does not grow"));
         }
-        if !briefs.contains_key(&repo) {
+        if repo.number() >= next_id {
             return Err(OutOfTurn("an order for an unknown repository"));
         }
         if self.running.len() >= self.threads {
@@ -85,7 +96,6 @@ impl Updates {
         needs: &Needs<'_>,
         ended: impl FnOnce(Exit) + Send + 'static,
     ) -> io::Result<OwnedFd> {
-        let brief = needs.briefs.get(&repo).ok_or_else(|| io::Error::other("no brief"))?;
         let (ours, theirs) = UnixStream::pair()?;
         let (for_worker, for_updater) = UnixStream::pair()?;
         let (log, reader) = output::pipe()?;
@@ -93,7 +103,7 @@ impl Updates {
         let process = process::start(needs.roster.command(Role::Updater, given, log)?, Some(DEADLINE), ended)?;
         reader.log(Role::Updater, process.pid, Some(needs.name.to_owned()));
         let (sender, _) = link::open::<Brief, Silence>(ours.into())?;
-        if sender.send(brief).is_err() {
+        if sender.send(needs.brief).is_err() {
             process.kill();
         }
         self.running.insert(order, Running { repo, process, _brief: sender });

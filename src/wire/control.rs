@@ -27,7 +27,7 @@ pub enum Request {
         /// Tell until the end.
         wait: bool,
     },
-    /// Read the configuration again.
+    /// Read the configuration again. Answered by [`Answer::Text`].
     Reload,
     /// What happened? Answered by [`Answer::Records`].
     Log {

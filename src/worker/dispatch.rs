@@ -4,12 +4,12 @@
 //! An order ends when both have come: the supervisor's word that the process has ended, and the end
 //! of the updater's link. Until then its slot counts as taken, whatever an updater says.
 
+use super::brief::Brief;
 use super::due::{Due, Mark, Retry, Went};
 use super::state::State;
 use crate::audit::{Failure, Reason, Step, UpdateEvent, UpdateResult};
 use crate::brief::Key;
-use crate::brief::worker::Repo;
-use crate::ids::{OrderId, RepoId};
+use crate::ids::{DirectoryId, OrderId, RepoId};
 use crate::link::{self, Receiver};
 use crate::wire::order::{FromUpdater, Order, Outcome, Report};
 use crate::wire::worker::Ended;
@@ -42,6 +42,8 @@ pub struct Offence;
 /// One order that has not ended.
 struct Running {
     repo: RepoId,
+    /// The work tree: a reload may have removed the repository when the update ends.
+    tree: Option<DirectoryId>,
     mark: Mark,
     since: Instant,
     linked: bool,
@@ -63,9 +65,9 @@ impl Dispatch {
     }
 
     /// Numbers a new order.
-    pub fn order(&mut self, repo: RepoId, mark: Mark, now: Instant) -> OrderId {
+    pub fn order(&mut self, repo: RepoId, tree: Option<DirectoryId>, mark: Mark, now: Instant) -> OrderId {
         self.last = self.last.next();
-        let running = Running { repo, mark, since: now, linked: false, ended: None, told: None };
+        let running = Running { repo, tree, mark, since: now, linked: false, ended: None, told: None };
         self.running.insert(self.last, running);
         self.last
     }
@@ -74,21 +76,14 @@ impl Dispatch {
     ///
     /// # Errors
     /// Those of registering the socket.
-    pub fn link(
-        &mut self,
-        order: OrderId,
-        socket: OwnedFd,
-        repos: &BTreeMap<RepoId, Repo>,
-        keys: &[Key],
-        state: &State,
-    ) -> std::io::Result<()> {
+    pub fn link(&mut self, order: OrderId, socket: OwnedFd, brief: &Brief, state: &State) -> std::io::Result<()> {
         let Some(running) = self.running.get_mut(&order) else { return Ok(()) };
-        let Some(repo) = repos.get(&running.repo) else { return Ok(()) };
+        let Some(repo) = brief.repos.get(&running.repo) else { return Ok(()) };
         let (sender, receiver) = link::open::<Order, FromUpdater>(socket)?;
         let tree = state.tree(repo.directory);
         // Begun is not enough: this very update has begun, perhaps in a directory of someone else's.
         let known = tree.deployed.is_some();
-        let key = repo.key.and_then(|index| keys.get(index.0 as usize)).map(Key::copy);
+        let key = brief.key(repo).map(Key::copy);
         // Not taken: the updater is gone already; its end says so.
         let _ = sender.send(&Order { key, known, triggered: tree.triggered, announced: running.mark.announced });
         running.linked = true;
@@ -137,7 +132,6 @@ impl Dispatch {
 pub struct Closing<'a> {
     pub due: &'a mut Due,
     pub state: &'a mut State,
-    pub repos: &'a BTreeMap<RepoId, Repo>,
     pub now: Instant,
     /// Spreads retries.
     pub chance: u32,
@@ -156,11 +150,11 @@ impl Closing<'_> {
             }
         };
         let mut old = report.old;
-        if let Some(repo) = self.repos.get(&running.repo) {
+        if let Some(tree) = running.tree {
             // An update that did not get to its end has moved HEAD already.
-            let deployed = self.state.tree(repo.directory).deployed;
+            let deployed = self.state.tree(tree).deployed;
             old = if old == Some(current.new) { deployed } else { old };
-            if let Err(error) = self.state.deployed(repo.directory, current.new) {
+            if let Err(error) = self.state.deployed(tree, current.new) {
                 eprintln!("the state could not be written ({error}); after a restart a trigger may be touched twice");
             }
         }
@@ -235,8 +229,8 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::audit::Cause;
-    use crate::brief::worker::Schedule;
-    use crate::ids::{CommitId, DirectoryId};
+    use crate::brief::worker::{Repo, Schedule};
+    use crate::ids::CommitId;
     use crate::wire::frame;
     use std::io::Write;
     use std::os::unix::net::UnixStream;
@@ -259,7 +253,7 @@ mod tests {
         reports: mpsc::UnboundedReceiver<Heard>,
         due: Due,
         state: State,
-        repos: BTreeMap<RepoId, Repo>,
+        brief: Brief,
         now: Instant,
         _folder: tempfile::TempDir,
     }
@@ -268,17 +262,17 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let file = std::fs::File::options().read(true).write(true).create_new(true).open(folder.path().join("state")).unwrap();
-            let repo = Repo { id: REPO, directory: DirectoryId::from_digest([1; 32]), key: None, reconcile: false };
+            let repo = Repo { id: REPO, directory: DirectoryId::from_digest([1; 32]), key: None, reconcile: false, changed: false };
             let schedule = Schedule { threads: 1, retry_count: 3, retry_delay_ms: 1000, reconcile_s: 0 };
             let (told, reports) = mpsc::unbounded_channel();
             let dispatch = Dispatch::new(told);
-            let repos = BTreeMap::from([(REPO, repo)]);
+            let brief = Brief::of_one(schedule, repo);
             Self {
                 dispatch,
                 reports,
                 due: Due::new(schedule, [REPO]),
                 state: State::open(file).unwrap(),
-                repos,
+                brief,
                 now: Instant::now(),
                 _folder: folder,
             }
@@ -291,9 +285,10 @@ mod tests {
             let now = self.now;
             self.due.mark(REPO, PUSH, now);
             let (repo, mark) = self.due.start(now).unwrap();
-            let order = self.dispatch.order(repo, mark, now);
+            let tree = self.brief.repos.get(&repo).map(|repo| repo.directory);
+            let order = self.dispatch.order(repo, tree, mark, now);
             let (ours, mut theirs) = UnixStream::pair().unwrap();
-            self.dispatch.link(order, ours.into(), &self.repos, &[], &self.state).unwrap();
+            self.dispatch.link(order, ours.into(), &self.brief, &self.state).unwrap();
             theirs.write_all(said).unwrap();
             drop(theirs);
             self.dispatch.ended(order, how);
@@ -309,7 +304,7 @@ mod tests {
 
         fn close(&mut self, order: OrderId) -> Option<UpdateEvent> {
             let now = self.now;
-            let closing = Closing { due: &mut self.due, state: &mut self.state, repos: &self.repos, now, chance: 0 };
+            let closing = Closing { due: &mut self.due, state: &mut self.state, now, chance: 0 };
             self.dispatch.close(order, closing)
         }
     }

@@ -105,6 +105,27 @@ impl Config {
         self.repos.iter().find(|repo| repo.text("path") == Some(path)).unwrap()
     }
 
+    /// A global key that is a number.
+    pub fn number(&self, key: &str) -> Option<u16> {
+        self.keys.iter().find(|(name, _)| name == key)?.1.as_u64()?.try_into().ok()
+    }
+
+    /// Leaves a repository out.
+    #[must_use]
+    pub fn without_repo(mut self, path: &str) -> Self {
+        self.repos.retain(|repo| repo.text("path") != Some(path));
+        self
+    }
+
+    /// Changes a repository.
+    #[must_use]
+    pub fn change_repo(mut self, path: &str, change: impl FnOnce(Repo) -> Repo) -> Self {
+        let repo = self.repo_at(path).clone();
+        let place = self.repos.iter().position(|repo| repo.text("path") == Some(path)).unwrap();
+        self.repos[place] = change(repo);
+        self
+    }
+
     /// All repositories.
     pub fn repos(&self) -> &[Repo] {
         &self.repos

@@ -28,7 +28,7 @@ pub fn reload(gateway: &connect::Where) -> Result<String, Failure> {
     let mut gateway = Gateway::open(gateway)?;
     gateway.ask(&Request::Reload)?;
     match gateway.next()? {
-        Answer::Done => Ok("the configuration is in force\n".to_owned()),
+        Answer::Text(text) => Ok(text + "\n"),
         other => Err(unexpected(&other)),
     }
 }

@@ -1,6 +1,6 @@
 //! Who may do what over the control socket. Pure. Runs in the supervisor.
 
-use crate::config::Control;
+use crate::config::{Config, Control};
 use crate::confine::peer::Peer;
 
 /// What a user may do.
@@ -15,7 +15,7 @@ pub enum Right {
 }
 
 /// The rules of this run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// Who invoked gwg.
     pub own: u32,
@@ -26,6 +26,12 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// The rules of a configuration, for a gateway of this user.
+    pub fn of(config: &Config) -> Self {
+        let children = config.accounts.iter().flat_map(|all| [all.updater.uid, all.worker.uid, all.listener.uid]);
+        Self { own: nix::unistd::geteuid().as_raw(), control: config.control, children: children.collect() }
+    }
+
     /// What this peer may do.
     pub fn right(&self, peer: &Peer) -> Right {
         // Without root the children are the invoking user; their filters let them make no such socket.

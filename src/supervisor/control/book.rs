@@ -55,12 +55,12 @@ impl Book {
     /// one, what the history tells.
     pub fn configure<'a>(&mut self, repos: impl IntoIterator<Item = (RepoId, RepoInfo)>, history: impl Iterator<Item = &'a Record>) {
         let mut known: HashMap<Arc<str>, Entry> =
-            std::mem::take(&mut self.entries).into_values().map(|entry| (entry.info.name.clone(), entry)).collect();
+            std::mem::take(&mut self.entries).into_values().map(|entry| (entry.info.directory.clone(), entry)).collect();
         let mut new: HashMap<Arc<str>, Story> = HashMap::new();
         for (id, info) in repos {
-            let story = match known.remove(&info.name) {
-                Some(entry) if entry.info == info => entry.story,
-                Some(_) => Story::default(),
+            // A tree stays the same tree, whatever else is said of it.
+            let story = match known.remove(&info.directory) {
+                Some(entry) => entry.story,
                 None => {
                     new.insert(info.name.clone(), Story::default());
                     Story::default()
@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn info(name: &str) -> RepoInfo {
-        RepoInfo { name: name.into(), label: "branch main".into(), url: "u".into(), directory: "/d".into() }
+        RepoInfo { name: name.into(), label: "branch main".into(), url: "u".into(), directory: format!("/trees{name}").into() }
     }
 
     fn book() -> Book {
@@ -328,14 +328,10 @@ mod tests {
         book.configure([(RepoId::new(4), info("/a")), (RepoId::new(5), info("/new"))], history.iter());
         let deployed: Vec<_> = book.repos(RepoId::new(0), None).map(|(id, repo)| (id.number(), repo.deployed.unwrap())).collect();
         assert_eq!(deployed, [(4, commit(1)), (5, commit(7))]);
-        // The same path, and another directory: another tree.
-        let moved = RepoInfo { directory: "/other".into(), ..info("/a") };
-        book.configure([(RepoId::new(6), moved)], history.iter());
-        assert_eq!(shown_first(&book).deployed, None);
-    }
-
-    fn shown_first(book: &Book) -> Repo {
-        book.repos(RepoId::new(0), None).next().unwrap().1
+        // Another path, and the same directory: the same tree.
+        let renamed = RepoInfo { name: "/b".into(), ..info("/a") };
+        book.configure([(RepoId::new(4), renamed)], history.iter());
+        assert_eq!(book.repos(RepoId::new(0), None).next().unwrap().1.deployed, Some(commit(1)));
     }
 
     #[test]

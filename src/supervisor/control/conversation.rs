@@ -76,7 +76,8 @@ async fn answer(client: &mut Client, request: Request, right: Right, uid: u32, h
         Request::Reload => {
             tracing::info!(uid, "an operator asks for a reload");
             let done = house.ask(Ask::Reload, RELOAD).await.unwrap_or_else(|| Err("it takes too long; the log says how it ends".into()));
-            done.map_err(|reason| Stop::Refused(Refusal::Reload(reason)))
+            let text = done.map_err(|reason| Stop::Refused(Refusal::Reload(reason)))?;
+            Ok(client.say(&Answer::Text(text)).await?)
         }
     }
 }

@@ -28,7 +28,7 @@ pub use book::RepoInfo;
 pub use history::History;
 pub use ledger::Ledger;
 pub use place::candidates;
-pub use serve::serve;
+pub use serve::Door;
 pub use socket::Socket;
 pub use survey::Survey;
 
@@ -48,7 +48,7 @@ pub enum Ask {
     /// Have these updated; false where there is no worker.
     Update(Vec<RepoId>, oneshot::Sender<bool>),
     /// Read the configuration again; what came of it, in words where it is refused.
-    Reload(oneshot::Sender<Result<(), String>>),
+    Reload(oneshot::Sender<Result<String, String>>),
 }
 
 /// What runs here.

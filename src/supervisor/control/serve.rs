@@ -1,19 +1,22 @@
 //! Takes clients: a bounded number, each asked for by the kernel who it is, each in a task of its own.
 //! Runs in the supervisor.
 
+use super::Ask;
 use super::access::{Right, Rules};
 use super::client::Client;
 use super::conversation::{self, House};
 use super::ledger::Ledger;
-use super::{Ask, Socket};
+use super::socket::{Keep, Socket};
 use crate::confine::peer;
 use crate::wire::control::{Answer, Refusal};
 use interprocess::local_socket::traits::tokio::Listener as _;
+use interprocess::os::unix::uds_local_socket::Listener as SyncListener;
 use interprocess::os::unix::uds_local_socket::tokio::{Listener, Stream};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
 /// Clients at once.
 const CLIENTS: usize = 32;
@@ -22,29 +25,69 @@ const LOOKERS: usize = 24;
 /// How long to wait before accepting again after a failure that may last.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the supervisor ends. Call within the runtime.
-///
-/// # Errors
-/// Those of registering the socket.
-pub fn serve(socket: Socket, rules: Rules, ledger: Ledger, asks: mpsc::Sender<Ask>) -> io::Result<Served> {
-    let (listener, keep) = socket.split();
+/// The open socket. It is taken away when this is dropped.
+pub struct Door {
+    rules: Rules,
+    room: Room,
+    house: House,
+    keep: Keep,
+    task: JoinHandle<()>,
+}
+
+impl Door {
+    /// Serves from now on. Call within the runtime.
+    ///
+    /// # Errors
+    /// Those of registering the socket.
+    pub fn open(socket: Socket, rules: Rules, ledger: Ledger, asks: mpsc::Sender<Ask>) -> io::Result<Self> {
+        let room = Room { all: Arc::new(Semaphore::new(CLIENTS)), lookers: Arc::new(Semaphore::new(LOOKERS)) };
+        let house = House { ledger, asks };
+        let (listener, keep) = socket.split();
+        let task = accept(listener, &rules, &room, &house)?;
+        Ok(Self { rules, room, house, keep, task })
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Other rules are in force, and the socket is another group's. Who is being served is served to the end.
+    pub fn change(&mut self, rules: Rules) {
+        if rules == self.rules {
+            return;
+        }
+        let again = self.keep.bind_again(rules.control.group);
+        match again.and_then(|listener| accept(listener, &rules, &self.room, &self.house)) {
+            Ok(task) => {
+                std::mem::replace(&mut self.task, task).abort();
+                self.rules = rules;
+            }
+            Err(error) => tracing::error!(%error, "the control socket can't be made anew: the old one stays, with its rules"),
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn accept(listener: SyncListener, rules: &Rules, room: &Room, house: &House) -> io::Result<JoinHandle<()>> {
     let listener = Listener::try_from(listener)?;
-    let room = Room { all: Arc::new(Semaphore::new(CLIENTS)), lookers: Arc::new(Semaphore::new(LOOKERS)) };
-    let house = House { ledger, asks };
-    tokio::spawn(async move {
+    let (rules, room, house) = (rules.clone(), room.clone(), house.clone());
+    Ok(tokio::spawn(async move {
         loop {
             match listener.accept().await {
                 Ok(stream) => receive(stream, &rules, &room, &house),
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
-    });
-    Ok(Served(keep))
+    }))
 }
 
-/// The socket is taken away when this is dropped.
-pub struct Served(#[expect(dead_code, reason = "kept for its Drop")] super::socket::Keep);
-
+#[derive(Clone)]
 struct Room {
     all: Arc<Semaphore>,
     lookers: Arc<Semaphore>,

@@ -32,6 +32,16 @@ pub struct Keep {
     _lock: Flock<File>,
 }
 
+impl Keep {
+    /// Makes the socket anew in its place, for another group.
+    ///
+    /// # Errors
+    /// The directory can't be used any more.
+    pub fn bind_again(&self, group: Option<u32>) -> io::Result<Listener> {
+        bind(self.path.parent().unwrap_or(Path::new("/")), &self.path, group)
+    }
+}
+
 impl Drop for Keep {
     fn drop(&mut self) {
         // A stale one would be replaced by the next gateway; this is tidier.
