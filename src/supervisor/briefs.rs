@@ -125,7 +125,10 @@ fn write_each<M: Message>(file: &mut File, messages: &[M]) -> io::Result<()> {
 
 /// A memory file that nobody, its reader included, can change any more. Frames go straight into it,
 /// through no buffer that would keep a copy.
-fn seal(name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<OwnedFd> {
+///
+/// # Errors
+/// Those of making and filling it.
+pub fn seal(name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
     fill(&mut file)?;
     let all = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;

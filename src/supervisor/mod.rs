@@ -12,6 +12,7 @@ mod control;
 mod executables;
 mod journal;
 mod log;
+mod metrics;
 mod operators;
 mod outcome;
 mod output;
@@ -89,9 +90,10 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
     others.remove(Signal::SIGHUP);
     others.thread_unblock()?;
     let state = places::State::open()?;
-    let rules = control::Rules::of(&config);
-    let control = control::open(rules.control.group, || Ok(state.directory().to_owned()))?;
+    let terms = control::Terms::of(&config);
+    let control = control::open(terms.rules.control.group, || Ok(state.directory().to_owned()))?;
     let socket = Some(places::listen(config.listen)?);
+    let scrape_socket = metrics::socket(terms.metrics, None)?.flatten();
     let ledger = control::Ledger::new(control::History::open(state.directory())?);
     let (listen, accounts) = (config.listen, config.accounts.clone());
     let (mut next_id, salt) = (0, RandomState::new());
@@ -103,8 +105,12 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
     let generation = Generation::FIRST;
     runtime.block_on(async {
         let (asks, asked) = tokio::sync::mpsc::channel(64);
-        let door = control::Door::open(control, rules, ledger.clone(), asks)?;
-        let estate = run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, state, log, ledger, door };
+        let house = control::House { ledger: ledger.clone(), asks };
+        let mut scrapes = metrics::Scrapes::default();
+        scrapes.serve(scrape_socket, &house)?;
+        let door = control::Door::open(control, terms.rules.clone(), house)?;
+        let estate =
+            run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, state, log, ledger, door, scrapes, terms };
         run::run(estate, sources, asked).await
     })
 }

@@ -1,7 +1,8 @@
 //! What the loop does for operators: tells what runs here, and hands requests to the worker.
 
-use super::children::{Birth, Child};
-use super::control::{Ask, Premises};
+use super::children::{self, Birth, Child};
+use super::control::{Ask, Premises, Terms};
+use super::metrics::{self, Figures};
 use super::outcome::{Cause, Difference, Outcome};
 use super::process::Process;
 use super::run::Supervisor;
@@ -10,7 +11,9 @@ use crate::confine::Role;
 use crate::confine::host::Level;
 use crate::ids::{Moment, OrderId, RepoId};
 use crate::wire::control;
+use crate::wire::listener::ToListener;
 use crate::wire::worker::{Page, ToWorker};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -25,6 +28,7 @@ impl Supervisor {
         // Whoever asked may have gone away meanwhile: then the answer goes nowhere.
         match ask {
             Ask::Premises(answer) => drop(answer.send(self.premises())),
+            Ask::Scrape(connection, figures) => self.scrape(connection, &figures),
             Ask::Update(repos, answer) => drop(answer.send(self.mark(&repos))),
             Ask::Reload(answer) => {
                 let (asker, outcome) = oneshot::channel();
@@ -51,6 +55,26 @@ impl Supervisor {
     fn mark(&self, repos: &[RepoId]) -> bool {
         let worker = self.worker.as_ref().filter(|worker| worker.ready && !self.stopping);
         worker.is_some_and(|worker| repos.iter().all(|repo| worker.sender.send(&ToWorker::Update(*repo)).is_ok()))
+    }
+
+    /// Other terms are in force.
+    pub fn operate(&mut self, terms: Terms, scrapes: Option<Option<OwnedFd>>) {
+        self.estate.door.change(terms.rules.clone());
+        if let Some(socket) = scrapes
+            && let Err(error) = self.estate.scrapes.serve(socket, self.estate.door.house())
+        {
+            tracing::error!(%error, "figures are not served");
+        }
+        self.estate.terms = terms;
+    }
+
+    /// Hands a connection to the listener, with what there is to say. Where there is none, the connection
+    /// is closed: that is an answer, too.
+    fn scrape(&self, connection: OwnedFd, figures: &Figures) {
+        let Some(listener) = self.listener.as_ref().filter(|listener| listener.ready) else { return };
+        let Ok(file) = metrics::sealed(figures) else { return };
+        children::tell(Role::Listener, listener, |listener| listener.send_with(&ToListener::Figures(figures.health), file));
+        children::tell(Role::Listener, listener, |listener| listener.send_with(&ToListener::Scrape, connection));
     }
 
     /// An update begins a step.

@@ -226,12 +226,12 @@ impl Supervisor {
     /// brief; the new listener is heard by it only after that.
     fn commit(&mut self) {
         let (Some(proposal), Some(mut candidate)) = (self.reload.proposal.take(), self.reload.candidate.take()) else { return };
-        let Proposal { sealed, difference, roster, listen, socket, logging, warnings, rules } = proposal;
+        let Proposal { sealed, difference, roster, listen, socket, logging, warnings, terms, scrapes } = proposal;
         // Until the worker says that it goes by the new number, it may go by either.
         self.updates.set_threads(sealed.schedule.threads.max(self.estate.sealed.schedule.threads));
         self.journal.rename(sealed.names.clone(), self.updates.repos());
-        self.estate.ledger.configure(sealed.infos());
-        self.estate.door.change(rules);
+        self.estate.ledger.configure(sealed.infos(), terms.alert_after);
+        self.operate(terms, scrapes);
         let waiting = if socket.is_some() { Waiting::Take } else { Waiting::Leave };
         self.estate.generation = self.reload.asked;
         (self.estate.sealed, self.estate.roster, self.estate.listen) = (sealed, roster, listen);

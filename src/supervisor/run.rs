@@ -4,9 +4,10 @@
 
 use super::briefs::Sealed;
 use super::children::{Birth, Child};
-use super::control::{Ask, Door, Ledger, Survey};
+use super::control::{Ask, Door, Ledger, Survey, Terms};
 use super::journal::{self, Journal};
 use super::log::Log;
+use super::metrics::Scrapes;
 use super::outcome::{Cause, Outcome};
 use super::places::State;
 use super::process::Exit;
@@ -55,6 +56,10 @@ pub struct Estate {
     pub ledger: Ledger,
     /// Where they ask.
     pub door: Door,
+    /// Where figures are asked for.
+    pub scrapes: Scrapes,
+    /// What the configuration in force says of both.
+    pub terms: Terms,
 }
 
 /// What the loop hears.
@@ -155,7 +160,7 @@ pub struct Supervisor {
 impl Supervisor {
     fn new(estate: Estate, sources: watch::Sender<Sources>, ears: mpsc::Sender<Heard>) -> Self {
         let now = Instant::now();
-        estate.ledger.configure(estate.sealed.infos());
+        estate.ledger.configure(estate.sealed.infos(), estate.terms.alert_after);
         Self {
             journal: Journal::new(estate.sealed.names.clone(), estate.ledger.clone()),
             survey: Survey::default(),

@@ -30,6 +30,10 @@ pub struct Wishes {
     #[arg(long)]
     json: bool,
 
+    /// As Prometheus reads it.
+    #[arg(long, conflicts_with_all = ["json", "watch", "repos"])]
+    prometheus: bool,
+
     /// Again each second, until it is interrupted.
     #[arg(long)]
     watch: bool,
@@ -49,6 +53,9 @@ struct Status {
 /// # Errors
 /// No gateway, or it refuses.
 pub fn show(wishes: &Wishes) -> Result<String, Failure> {
+    if wishes.prometheus {
+        return prometheus(&wishes.gateway);
+    }
     let paint = Paint::of_stdout();
     loop {
         let status = ask(wishes)?;
@@ -63,6 +70,19 @@ pub fn show(wishes: &Wishes) -> Result<String, Failure> {
         let mut out = std::io::stdout();
         out.write_all(format!("{clear}{text}").as_bytes()).and_then(|()| out.flush())?;
         std::thread::sleep(WATCH);
+    }
+}
+
+fn prometheus(place: &Where) -> Result<String, Failure> {
+    let mut gateway = Gateway::open(place)?;
+    gateway.ask(&Request::Metrics)?;
+    let mut text = String::new();
+    loop {
+        match gateway.next()? {
+            Answer::Text(piece) => text.push_str(&piece),
+            Answer::Done => return Ok(text),
+            other => return Err(unexpected(&other)),
+        }
     }
 }
 

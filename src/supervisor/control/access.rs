@@ -2,6 +2,8 @@
 
 use crate::config::{Config, Control};
 use crate::confine::peer::Peer;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// What a user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +14,24 @@ pub enum Right {
     Look,
     /// Ask, and have things done.
     Act,
+}
+
+/// What the configuration says of operators and of who looks from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Who may do what.
+    pub rules: Rules,
+    /// Where figures are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// How long a repository may fail.
+    pub alert_after: Duration,
+}
+
+impl Terms {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Self {
+        Self { rules: Rules::of(config), metrics: config.metrics, alert_after: Duration::from_secs(config.alert_after_s) }
+    }
 }
 
 /// The rules of this run.

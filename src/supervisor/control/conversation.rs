@@ -8,12 +8,14 @@ use super::ledger::{Event, Ledger};
 use super::survey::Facts;
 use crate::audit::UpdateResult;
 use crate::config::nearest;
-use crate::ids::RepoId;
+use crate::ids::{Moment, RepoId};
+use crate::supervisor::metrics::{self, Figures};
 use crate::wire::control::{Answer, Gateway, Happens, Notice, Record, Refusal, Repo, Request};
+use crate::wire::listener::Health;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -66,7 +68,14 @@ async fn answer(client: &mut Client, request: Request, right: Right, uid: u32, h
     match request {
         Request::Status { repos } => status(client, house, repos).await,
         Request::Log { repos, last, follow } => log(client, house, repos, last, follow).await,
-        Request::Metrics => Err(Stop::Refused(Refusal::Malformed)),
+        Request::Metrics => {
+            let text = house.figures().await.ok_or(Stop::Gone)?.text;
+            // In pieces that fit into a frame.
+            for piece in text.as_bytes().chunks(BYTES) {
+                client.say(&Answer::Text(String::from_utf8_lossy(piece).into_owned())).await?;
+            }
+            Ok(())
+        }
         Request::Update { .. } | Request::Reload if right < Right::Act => Err(Stop::Refused(Refusal::LookOnly)),
         Request::Update { repos, wait } => {
             let wanted = house.select(&repos)?;
@@ -88,6 +97,23 @@ impl House {
         let (sender, receiver) = oneshot::channel();
         self.asks.send(ask(sender)).await.ok()?;
         timeout(patience, receiver).await.ok()?.ok()
+    }
+
+    /// The figures of this moment.
+    pub async fn figures(&self) -> Option<Figures> {
+        let facts: Option<Facts> = self.ask(Ask::Survey, WORKER).await.flatten();
+        let premises = self.ask(Ask::Premises, WORKER).await?;
+        let text = metrics::render(&self.ledger, &premises, facts.as_deref());
+        let failing = self.ledger.read(|pages| {
+            let late = |failing: Option<Duration>| failing.is_some_and(|time| time > pages.alert_after);
+            pages.book.ages(Moment::now(), Instant::now()).filter(|(_, _, failing)| late(*failing)).count()
+        });
+        let health = match (facts, u32::try_from(failing).unwrap_or(u32::MAX)) {
+            (None, _) => Health::NoWorker,
+            (Some(_), 0) => Health::Fine,
+            (Some(_), count) => Health::Failing(count),
+        };
+        Some(Figures { health, text })
     }
 
     /// The repositories of these names; with none, all.

@@ -10,7 +10,7 @@ use crate::ids::{Moment, RepoId};
 use crate::wire::control::{Record, What};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Events that one watcher may leave unread. Memory is taken only for those that are.
@@ -43,6 +43,8 @@ pub struct Pages {
     pub tally: Tally,
     /// When the gateway started.
     pub since: Moment,
+    /// How long a repository may fail before that is an alert.
+    pub alert_after: Duration,
     landlock: BTreeMap<&'static str, u8>,
     watchers: Vec<mpsc::Sender<Event>>,
     followers: Vec<mpsc::Sender<Record>>,
@@ -56,6 +58,7 @@ impl Ledger {
             history,
             tally: Tally::default(),
             since: Moment::now(),
+            alert_after: Duration::MAX,
             landlock: BTreeMap::new(),
             watchers: Vec::new(),
             followers: Vec::new(),
@@ -73,8 +76,9 @@ impl Ledger {
     }
 
     /// A configuration is in force.
-    pub fn configure(&self, repos: impl IntoIterator<Item = (RepoId, RepoInfo)>) {
+    pub fn configure(&self, repos: impl IntoIterator<Item = (RepoId, RepoInfo)>, alert_after: Duration) {
         let mut pages = self.open();
+        pages.alert_after = alert_after;
         let Pages { book, history, .. } = &mut *pages;
         book.configure(repos, history.records());
     }

@@ -23,20 +23,25 @@ mod socket;
 mod survey;
 mod tally;
 
-pub use access::Rules;
+pub use access::Terms;
 pub use book::RepoInfo;
+pub use conversation::House;
 pub use history::History;
 pub use ledger::Ledger;
 pub use place::candidates;
 pub use serve::Door;
 pub use socket::Socket;
 pub use survey::Survey;
+pub use tally::Histogram;
 
+use super::metrics::Figures;
 use crate::ids::RepoId;
 use crate::wire::control::Process;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// What a conversation wants of the supervisor's loop.
@@ -47,6 +52,8 @@ pub enum Ask {
     Survey(survey::Asker),
     /// Have these updated; false where there is no worker.
     Update(Vec<RepoId>, oneshot::Sender<bool>),
+    /// Somebody asks for figures: have it answered.
+    Scrape(OwnedFd, Arc<Figures>),
     /// Read the configuration again; what came of it, in words where it is refused.
     Reload(oneshot::Sender<Result<String, String>>),
 }

@@ -1,11 +1,9 @@
 //! Takes clients: a bounded number, each asked for by the kernel who it is, each in a task of its own.
 //! Runs in the supervisor.
 
-use super::Ask;
 use super::access::{Right, Rules};
 use super::client::Client;
 use super::conversation::{self, House};
-use super::ledger::Ledger;
 use super::socket::{Keep, Socket};
 use crate::confine::peer;
 use crate::wire::control::{Answer, Refusal};
@@ -15,7 +13,7 @@ use interprocess::os::unix::uds_local_socket::tokio::{Listener, Stream};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// Clients at once.
@@ -39,17 +37,16 @@ impl Door {
     ///
     /// # Errors
     /// Those of registering the socket.
-    pub fn open(socket: Socket, rules: Rules, ledger: Ledger, asks: mpsc::Sender<Ask>) -> io::Result<Self> {
+    pub fn open(socket: Socket, rules: Rules, house: House) -> io::Result<Self> {
         let room = Room { all: Arc::new(Semaphore::new(CLIENTS)), lookers: Arc::new(Semaphore::new(LOOKERS)) };
-        let house = House { ledger, asks };
         let (listener, keep) = socket.split();
         let task = accept(listener, &rules, &room, &house)?;
         Ok(Self { rules, room, house, keep, task })
     }
 
-    /// The rules in force.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
+    /// What conversations need.
+    pub fn house(&self) -> &House {
+        &self.house
     }
 
     /// Other rules are in force, and the socket is another group's. Who is being served is served to the end.
