@@ -75,7 +75,10 @@ fn propose(mut config: Config, estate: &mut Estate) -> Result<Reading, Reason> {
         metrics::socket(terms.metrics, Some(&estate.terms)).map_err(|error| Reason::key(file.clone(), "metrics", error.to_string()))?;
     let moved = listen != estate.listen;
     let socket = match moved {
-        true => Some(places::listen(listen).map_err(|error| Reason::key(file.clone(), "listen, port", error.to_string()))?),
+        true => Some(
+            places::listen_beside(listen, estate.socket.as_ref())
+                .map_err(|error| Reason::key(file.clone(), "listen, port", error.to_string()))?,
+        ),
         false => None,
     };
     let briefs = config::split(config, &estate.sealed.updaters, &mut estate.next_id);
