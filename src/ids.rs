@@ -4,7 +4,11 @@
 //! one of these types is always well formed, whoever sent it. Upwards (from the less to the more
 //! trusted process) only these, bounded numbers and digests travel.
 
-use serde::{Deserialize, Serialize};
+mod moment;
+
+pub use moment::Moment;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
 /// Names one configured repository. Given out by the supervisor and never used twice in its life,
@@ -87,7 +91,7 @@ impl JobNumber {
 }
 
 /// The name of a commit or of an annotated tag: 20 bytes (SHA-1 object format).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CommitId([u8; 20]);
 
 impl CommitId {
@@ -139,7 +143,7 @@ impl fmt::Display for ShortId {
 
 /// The forge's name for a delivery, a UUID at every forge that has one. It is not signed: it is for
 /// the log and decides nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeliveryId([u8; 16]);
 
 impl DeliveryId {
@@ -185,6 +189,30 @@ impl fmt::Debug for DeliveryId {
         write!(f, "{self}")
     }
 }
+
+/// Bytes across a border, and the form for people in JSON.
+macro_rules! written_for_people_as {
+    ($type:ident, $read:path, $what:literal) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                    return $read(&text).ok_or_else(|| de::Error::custom($what));
+                }
+                Deserialize::deserialize(deserializer).map(Self)
+            }
+        }
+    };
+}
+
+written_for_people_as!(CommitId, CommitId::from_hex, "no commit");
+written_for_people_as!(DeliveryId, DeliveryId::from_uuid, "no delivery");
 
 /// Names a work tree across restarts: the SHA-256 of its canonical directory, so that the worker
 /// keeps a state for each tree without ever being told a path.

@@ -23,6 +23,7 @@ pub struct DeliveryEvent {
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeliveryResult {
     /// 202: the repository is due.
     Accepted {
@@ -39,6 +40,7 @@ pub enum DeliveryResult {
 
 /// Why an authentic delivery changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ignored {
     /// The forge tests the webhook.
     Ping,
@@ -56,6 +58,7 @@ pub enum Ignored {
 
 /// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rejected {
     /// 401: no signature, or an empty one.
     NoSignature,

@@ -18,6 +18,7 @@ pub struct UpdateEvent {
 
 /// Why a repository was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A delivery marked it.
     Delivery,
@@ -25,10 +26,13 @@ pub enum Cause {
     Reconcile,
     /// The update before it failed.
     Retry,
+    /// An operator asked for it.
+    Operator,
 }
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UpdateResult {
     /// It was ordered.
     Started,
@@ -96,6 +100,7 @@ pub struct Failure {
 
 /// The steps of an update, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Starting the process and reading brief and order.
     Start,
@@ -127,8 +132,10 @@ impl Step {
 
 /// Why an update failed, as far as a program needs to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The remote could not be reached, or the connection broke.
+    #[serde(rename = "net")]
     Network,
     /// The remote refused the key, or wants one.
     Auth,
@@ -196,6 +203,7 @@ impl Cause {
             Self::Delivery => "delivery",
             Self::Reconcile => "reconcile",
             Self::Retry => "retry",
+            Self::Operator => "operator",
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The operator's commands. Runs in the supervisor's executable; flags and help have one source.
 
+mod ask;
 mod audit;
 mod check;
+mod delivery;
 mod demo;
 mod exit;
 mod manual;
@@ -43,6 +45,16 @@ enum Command {
     /// Sets up a remote on loopback, starts the real processes on it, pushes, delivers, forges and
     /// kills. Needs no configuration, no network and no root. Exit status 0 if all of it worked.
     Demo,
+    /// Says how it stands with the running gateway and its repositories.
+    Status(ask::status::Wishes),
+    /// Has repositories updated now.
+    Update(ask::update::Wishes),
+    /// Shows what happened: deliveries and updates.
+    Log(ask::log::Wishes),
+    /// Has the running gateway read its configuration again.
+    Reload(ask::connect::Where),
+    /// Makes a delivery to the running gateway, signed as the forge would.
+    Send(ask::send::Wishes),
     /// Prints a random webhook secret.
     Secret,
     /// Prints what a new repository needs: configuration, deploy key, host key, webhook.
@@ -126,6 +138,14 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Demo) => demo::main(),
         Some(Command::Audit(AuditCommand::Verify { files })) => audit::main(&files),
+        Some(Command::Status(wishes)) => end(ask::status::show(&wishes)),
+        Some(Command::Update(wishes)) => end(ask::update::update(&wishes)),
+        Some(Command::Log(wishes)) => end(ask::log::show(&wishes)),
+        Some(Command::Reload(gateway)) => end(ask::reload(&gateway)),
+        Some(Command::Send(wishes)) => {
+            env.dry = true;
+            end(ask::send::send(&wishes, flags.config.as_deref(), &env))
+        }
         Some(Command::Secret) => end(secret::make().map(|secret| secret + "\n")),
         Some(Command::Setup(wishes)) => end(setup::text(&wishes)),
         Some(Command::Completions { shell }) => end(completions(shell)),

@@ -7,7 +7,7 @@ use super::files::Files;
 use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
-use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, hook, limits, locate};
+use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, hook, limits, locate, operate};
 use crate::brief::updater::Limits;
 use crate::brief::worker::Schedule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,6 +15,7 @@ use std::ops::RangeInclusive;
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 const DAY_MS: u64 = 86_400_000;
+const ALERT_DEFAULT: Span = Span(15 * 60_000);
 const RECONCILE_DEFAULT: Span = Span(6 * 3_600_000);
 
 /// Checks the whole configuration.
@@ -49,6 +50,9 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let retry_delay = span(raw.retry_delay.unwrap_or(Span(1_000)), DAY_MS, "retry_delay", notes);
     let reconcile = span(raw.reconcile.unwrap_or(RECONCILE_DEFAULT), 365 * DAY_MS, "reconcile", notes);
     let initialise = raw.initialise.unwrap_or(true);
+    let control = operate::control(raw.control.unwrap_or_default(), env, notes);
+    let metrics = operate::metrics(raw.metrics.unwrap_or_default(), notes);
+    let alert_after = span(raw.alert_after.unwrap_or(ALERT_DEFAULT), 365 * DAY_MS, "alert_after", notes);
 
     let limits = limits::check(raw.limits, &Limits::default(), &KeyPath::global("limits"), notes);
     let files = Files::new(source.owner);
@@ -73,6 +77,9 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
         listen: SocketAddr::new(listen?, port?),
         accounts,
         confinement: confinement?,
+        control: control?,
+        metrics: metrics?,
+        alert_after_s: alert_after?.div_ceil(1_000),
         logging: logging?,
         audit: audit?,
         schedule: Schedule {
@@ -98,7 +105,8 @@ fn config_outside(source: &Source, repos: &[super::Repo], notes: &mut Notes) {
     }
 }
 
-fn listen(text: &str) -> Result<IpAddr, Fault> {
+/// An address to listen on; nothing means all.
+pub fn listen(text: &str) -> Result<IpAddr, Fault> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     match bare {

@@ -10,6 +10,7 @@
 //! | `hook` | a repository's hooks |
 //! | `accounts`, `owner`, `files` | users; who can write the configuration; reading with that user's rights |
 //! | `audit` | where audit records go |
+//! | `operate` | who may ask the running gateway, and where figures are served |
 //! | `confinement` | what to do where the kernel can't confine in full |
 //! | `limits` | what one update may cost |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
@@ -33,6 +34,7 @@ mod label;
 mod limits;
 mod locate;
 mod nearest;
+mod operate;
 mod overrides;
 mod owner;
 mod raw;
@@ -129,6 +131,12 @@ pub struct Config {
     pub accounts: Option<Accounts>,
     /// What the children do where the kernel does not have a layer.
     pub confinement: Confinement,
+    /// Who may ask the running gateway.
+    pub control: Control,
+    /// Where figures are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// Seconds that a repository may fail before `/healthz` says so.
+    pub alert_after_s: u64,
     /// How the log is written.
     pub logging: Logging,
     /// Where audit records go.
@@ -229,6 +237,15 @@ pub struct Account {
     pub uid: u32,
     /// Its primary group; for a number that no user has, the same number.
     pub gid: u32,
+}
+
+/// `control`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Control {
+    /// Its members may ask how it stands; none without root.
+    pub group: Option<u32>,
+    /// They may also have things done.
+    pub act: bool,
 }
 
 /// `confinement`

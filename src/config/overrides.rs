@@ -3,12 +3,12 @@
 use super::environment::Environment;
 use super::error::{Fault, KeyPath, Notes, Place};
 use super::nearest::nearest;
-use super::raw::{Raw, RawAudit, RawLimits, RawLogging, SIZE_FORMS, SPAN_FORMS, Size, Span, UserName};
+use super::raw::{Raw, RawAudit, RawControl, RawLimits, RawLogging, RawMetrics, SIZE_FORMS, SPAN_FORMS, Size, Span, UserName};
 
 type Set = fn(&mut Raw, &str) -> Result<(), Fault>;
 
 /// Every variable, the key that it overrides, and how.
-const VARIABLES: [(&str, &[&str], Set); 25] = [
+const VARIABLES: [(&str, &[&str], Set); 30] = [
     ("GWG_LISTEN", &["listen"], |raw, text| set(&mut raw.listen, Ok(text.to_owned()))),
     ("GWG_PORT", &["port"], |raw, text| set(&mut raw.port, number(text))),
     ("GWG_RETRY_COUNT", &["retry_count"], |raw, text| set(&mut raw.retry_count, number(text))),
@@ -20,6 +20,11 @@ const VARIABLES: [(&str, &[&str], Set); 25] = [
     ("GWG_WORKER_USER", &["worker_user"], |raw, text| set(&mut raw.worker_user, Ok(UserName(text.to_owned())))),
     ("GWG_LISTENER_USER", &["listener_user"], |raw, text| set(&mut raw.listener_user, Ok(UserName(text.to_owned())))),
     ("GWG_CONFINEMENT", &["confinement"], |raw, text| set(&mut raw.confinement, Ok(text.to_owned()))),
+    ("GWG_CONTROL_GROUP", &["control", "group"], |raw, text| set(&mut control(raw).group, Ok(UserName(text.to_owned())))),
+    ("GWG_CONTROL_ACT", &["control", "act"], |raw, text| set(&mut control(raw).act, switch(text))),
+    ("GWG_METRICS_LISTEN", &["metrics", "listen"], |raw, text| set(&mut metrics(raw).listen, Ok(text.to_owned()))),
+    ("GWG_METRICS_PORT", &["metrics", "port"], |raw, text| set(&mut metrics(raw).port, number(text))),
+    ("GWG_ALERT_AFTER", &["alert_after"], |raw, text| set(&mut raw.alert_after, span(text))),
     ("GWG_LOGGING_FORMAT", &["logging", "format"], |raw, text| set(&mut logging(raw).format, Ok(text.to_owned()))),
     ("GWG_LOGGING_OUTPUT", &["logging", "output"], |raw, text| set(&mut logging(raw).output, Ok(text.to_owned()))),
     ("GWG_LOGGING_LEVEL", &["logging", "level"], |raw, text| set(&mut logging(raw).level, Ok(text.to_owned()))),
@@ -67,6 +72,14 @@ fn logging(raw: &mut Raw) -> &mut RawLogging {
 
 fn limits(raw: &mut Raw) -> &mut RawLimits {
     raw.limits.get_or_insert_default()
+}
+
+fn control(raw: &mut Raw) -> &mut RawControl {
+    raw.control.get_or_insert_default()
+}
+
+fn metrics(raw: &mut Raw) -> &mut RawMetrics {
+    raw.metrics.get_or_insert_default()
 }
 
 fn set<T>(place: &mut Option<T>, value: Result<T, Fault>) -> Result<(), Fault> {

@@ -23,10 +23,29 @@ pub struct Raw {
     pub worker_user: Option<UserName>,
     pub listener_user: Option<UserName>,
     pub confinement: Option<String>,
+    pub control: Option<RawControl>,
+    pub metrics: Option<RawMetrics>,
+    pub alert_after: Option<Span>,
     pub logging: Option<RawLogging>,
     pub audit: Option<RawAudit>,
     pub limits: Option<RawLimits>,
     pub repos: Option<Vec<RawRepo>>,
+}
+
+/// `control`
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawControl {
+    pub group: Option<UserName>,
+    pub act: Option<bool>,
+}
+
+/// `metrics`
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawMetrics {
+    pub listen: Option<String>,
+    pub port: Option<i64>,
 }
 
 /// `logging`

@@ -28,6 +28,8 @@ pub mod host;
 pub mod keep;
 pub mod layers;
 mod namespaces;
+#[cfg(feature = "supervisor")]
+pub mod peer;
 pub mod reach;
 #[cfg(feature = "supervisor")]
 pub mod spawn;

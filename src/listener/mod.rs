@@ -23,6 +23,7 @@ mod http;
 mod jobs;
 mod outbox;
 mod route;
+mod scrape;
 mod serve;
 mod signature;
 mod start;

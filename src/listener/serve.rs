@@ -10,6 +10,7 @@ use super::http;
 use super::jobs::Jobs;
 use super::outbox::UnknownJob;
 use super::route::Routes;
+use super::scrape::Scrapes;
 use crate::brief::listener::Limits;
 use crate::link::{self, LinkError, NotTaken, Receiver, Sender};
 use crate::wire::job::{Job, JobAnswer};
@@ -45,7 +46,7 @@ pub enum ServeError {
     #[error("the link to the supervisor: {0}")]
     Supervisor(LinkError),
     /// The supervisor spoke of a new worker without its descriptor.
-    #[error("the supervisor announced a worker and gave no link to it")]
+    #[error("the supervisor announced a descriptor and gave none")]
     NoLink,
     /// The supervisor does not take messages.
     #[error("the supervisor: {0}")]
@@ -56,6 +57,9 @@ pub enum ServeError {
     /// The worker spoke out of turn.
     #[error(transparent)]
     OutOfTurn(#[from] UnknownJob),
+    /// What the supervisor gave for who asks for figures is of no use.
+    #[error("figures: {0}")]
+    Scrape(io::Error),
     /// The listening socket is of no use any more.
     #[error("accepting connections: {0}")]
     Accept(io::Error),
@@ -157,6 +161,7 @@ pub async fn serve(given: Given) -> Result<(), ServeError> {
     spawn_local(sweep(Rc::clone(&server)));
 
     let mut worker = Some(worker);
+    let mut scrapes = Scrapes::default();
     while !(server.is_draining() && socket.is_none() && accepting.is_none() && server.admission.borrow().open() == 0) {
         tokio::select! {
             message = supervisor.recv() => match message.map_err(ServeError::Supervisor)?.ok_or(ServeError::SupervisorGone)? {
@@ -167,6 +172,14 @@ pub async fn serve(given: Given) -> Result<(), ServeError> {
                     if socket.take().is_some() {
                         to_supervisor.send(&FromListener::Closed)?;
                     }
+                }
+                ToListener::Figures(health) => {
+                    let file = supervisor.take_descriptor().ok_or(ServeError::NoLink)?;
+                    scrapes.take_figures(health, file).map_err(ServeError::Scrape)?;
+                }
+                ToListener::Scrape => {
+                    let connection = supervisor.take_descriptor().ok_or(ServeError::NoLink)?;
+                    scrapes.answer(connection).map_err(ServeError::Scrape)?;
                 }
                 ToListener::Ping => {
                     // Not taken: the supervisor is behind, and asks again.

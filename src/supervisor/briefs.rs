@@ -2,6 +2,7 @@
 //! supervisor's own memory holds no secret once a configuration is split, and a child that died can
 //! be started again without reading the configuration anew. Runs in the supervisor.
 
+use super::control::RepoInfo;
 use super::outcome::Difference;
 use crate::brief::{Key, updater, worker};
 use crate::config::{Briefs, HookBrief, Hooks};
@@ -73,6 +74,16 @@ impl Sealed {
         }
     }
 
+    /// What operators are shown of each repository.
+    pub fn infos(&self) -> impl Iterator<Item = (RepoId, RepoInfo)> {
+        self.updaters.iter().map(|(id, brief)| {
+            let name = self.names.get(id).map_or("", String::as_str);
+            let (label, url) = (brief.label.to_string(), brief.url.as_str());
+            let directory = brief.directory.to_string_lossy();
+            (*id, RepoInfo { name: name.into(), label: label.into(), url: url.into(), directory: directory.into() })
+        })
+    }
+
     /// A descriptor of the listener's brief.
     ///
     /// # Errors
@@ -128,7 +139,10 @@ fn write_each<M: Message>(file: &mut File, messages: &[M]) -> io::Result<()> {
 
 /// A memory file that nobody, its reader included, can change any more. Frames go straight into it,
 /// through no buffer that would keep a copy.
-fn seal(name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<OwnedFd> {
+///
+/// # Errors
+/// Those of making and filling it.
+pub fn seal(name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
     fill(&mut file)?;
     let all = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;

@@ -103,6 +103,8 @@ impl Supervisor {
         // Nobody is left who could hear of their ends; the next worker compares everything.
         self.updates.kill_all();
         self.hooks.kill_all();
+        self.survey.give_up();
+        self.estate.ledger.worker_gone();
         let ended = self.plan_restart(Role::Worker, &child.process, child.ready, exit);
         self.reload_event(Event::WorkerDied);
         ended
@@ -328,6 +330,7 @@ impl Supervisor {
         let process = process::start(command, None, move |exit| tell_later(ears, Heard::Ended(role, birth, exit)))?;
         reader.log(role, process.pid, None);
         journal::process_started(role, process.pid, roster.account(role));
+        self.estate.ledger.started(role);
         Ok((birth, process, ours.into()))
     }
 

@@ -2,6 +2,7 @@
 //! record with one number. Runs in the supervisor, which alone writes both, and so alone says who said
 //! what.
 
+use super::control::Ledger;
 use super::outcome::{Cause, Difference, Reason};
 use super::process::Exit;
 use super::{lines, log};
@@ -68,10 +69,11 @@ fn record(by: By, event: Event) {
     }
 }
 
-/// Writes what children report, with the repositories' names.
+/// Writes what children report, with the repositories' names, and remembers it for operators.
 #[derive(Clone)]
 pub struct Journal {
     names: Arc<BTreeMap<RepoId, String>>,
+    ledger: Ledger,
     /// Of the configuration before: its updates may still run.
     before: Arc<BTreeMap<RepoId, String>>,
     by: By,
@@ -79,8 +81,8 @@ pub struct Journal {
 
 impl Journal {
     /// Calls repositories by these names.
-    pub fn new(names: Arc<BTreeMap<RepoId, String>>) -> Self {
-        Self { names, before: Arc::default(), by: By::gwg() }
+    pub fn new(names: Arc<BTreeMap<RepoId, String>>, ledger: Ledger) -> Self {
+        Self { names, before: Arc::default(), ledger, by: By::gwg() }
     }
 
     /// Calls repositories by these names. `running`: those of which there will be news though they
@@ -99,7 +101,12 @@ impl Journal {
 
     /// The same for what that child says.
     pub fn of(&self, role: Role, pid: u32) -> Self {
-        Self { names: Arc::clone(&self.names), before: Arc::clone(&self.before), by: By { name: role.name(), pid } }
+        Self {
+            names: Arc::clone(&self.names),
+            before: Arc::clone(&self.before),
+            ledger: self.ledger.clone(),
+            by: By { name: role.name(), pid },
+        }
     }
 
     /// Whether the configuration has a repository with this id.
@@ -114,6 +121,7 @@ impl Journal {
 
     /// A request was answered.
     pub fn delivery(&self, event: &DeliveryEvent) {
+        self.ledger.delivery(event);
         let DeliveryEvent { source, repo, delivery, bytes, micros, result } = event;
         let repo = repo.map(|repo| self.name(repo).to_owned());
         let delivery = Delivery { source: *source, repo, id: *delivery, bytes: *bytes, micros: *micros };
@@ -127,6 +135,7 @@ impl Journal {
 
     /// An update started or ended.
     pub fn update(&self, event: &UpdateEvent) {
+        self.ledger.update(event);
         let repo = || self.name(event.repo).to_owned();
         let update = Update { repo: repo(), cause: event.cause, delivery: event.delivery };
         match event.result {

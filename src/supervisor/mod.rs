@@ -9,12 +9,15 @@ mod activation;
 mod briefs;
 mod children;
 mod confinement;
+mod control;
 mod executables;
 mod hooks;
 mod journal;
 mod lines;
 mod log;
+mod metrics;
 mod notify;
+mod operators;
 mod outcome;
 mod output;
 mod outputs;
@@ -46,6 +49,11 @@ pub use {executables::Executables, roster::Roster};
 /// What this machine offers for the confinement of the processes, for people.
 pub fn host() -> String {
     confinement::report()
+}
+
+/// Where a running gateway's control socket may be, the likeliest place first.
+pub fn control_sockets() -> Vec<std::path::PathBuf> {
+    control::candidates(places::state_directory)
 }
 
 /// From now on a SIGHUP waits until the gateway runs, and does not end it. Call it first.
@@ -93,9 +101,13 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
     others.remove(Signal::SIGHUP);
     others.thread_unblock()?;
     let notify = notify::Notify::of_environment()?;
+    let state = places::State::open()?;
+    let terms = control::Terms::of(&config);
+    let control = control::open(terms.rules.control.group, || Ok(state.directory().to_owned()))?;
     let activation::Listening { socket, address: listen, is_given: listen_is_given } = passed.choose(config.listen, &notify)?;
     let socket = Some(socket);
-    let state = places::State::open()?;
+    let scrape_socket = metrics::socket(terms.metrics, None)?.flatten();
+    let ledger = control::Ledger::new(control::History::open(state.directory())?);
     let accounts = config.accounts.clone();
     let (mut next_id, salt) = (0, RandomState::new());
     journal::config_begun(&config.file, config.repos.len(), listen);
@@ -105,10 +117,32 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
     // follows the thread that forks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let generation = Generation::FIRST;
-    let estate = run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, listen_is_given, state, log, notify };
     runtime.block_on(async {
+        let (asks, asked) = tokio::sync::mpsc::channel(64);
+        let house = control::House { ledger: ledger.clone(), asks };
+        let mut scrapes = metrics::Scrapes::default();
+        scrapes.serve(scrape_socket, &house)?;
+        let door = control::Door::open(control, terms.rules.clone(), house)?;
+        let estate = run::Estate {
+            origin,
+            roster,
+            sealed,
+            generation,
+            next_id,
+            salt,
+            socket,
+            listen,
+            listen_is_given,
+            state,
+            log,
+            notify,
+            ledger,
+            door,
+            scrapes,
+            terms,
+        };
         let attended = tokio::spawn(outputs::attend());
-        let result = run::run(estate, sources).await;
+        let result = run::run(estate, sources, asked).await;
         attended.abort();
         result
     })

@@ -14,7 +14,6 @@ pub enum Cause {
     /// The file, or one that it names, has changed.
     File,
     /// An operator asked for it.
-    #[expect(dead_code, reason = "for a way in which operators can ask")]
     Operator,
 }
 

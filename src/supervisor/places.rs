@@ -109,7 +109,7 @@ impl State {
     /// # Errors
     /// It can't be made or opened, or another gwg uses it.
     pub fn open() -> io::Result<Self> {
-        let directory = directory()?;
+        let directory = state_directory()?;
         let name = |error: io::Error| io::Error::new(error.kind(), format!("the state directory {}: {error}", directory.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(name)?;
         let lock = open_file(&directory.join("lock")).map_err(name)?;
@@ -118,6 +118,11 @@ impl State {
             io::Error::other(text)
         })?;
         Ok(Self { directory, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Opens the worker's state file; the worker opens nothing itself.
@@ -145,7 +150,11 @@ impl State {
     }
 }
 
-fn directory() -> io::Result<PathBuf> {
+/// The state directory of a gateway that this process would be: see [`State::open`].
+///
+/// # Errors
+/// The environment names none.
+pub fn state_directory() -> io::Result<PathBuf> {
     let from = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     // systemd gives a list where a unit names several; the first is the unit's own.
     let first = |path: PathBuf| path.to_str().and_then(|text| text.split(':').next()).map_or(path.clone(), PathBuf::from);

@@ -2,11 +2,12 @@
 //! runs is touched, so all of it can be dropped again. Runs in the supervisor, on its main thread.
 
 use super::briefs::Sealed;
+use super::control::Terms;
 use super::log::Shape;
 use super::outcome::{Difference, Reason};
 use super::roster::Roster;
 use super::run::Estate;
-use super::{confinement, outputs, places};
+use super::{confinement, metrics, outputs, places};
 use crate::config::{self, Config, LogOutput, Sources};
 use crate::confine::Role;
 use std::net::SocketAddr;
@@ -49,6 +50,10 @@ pub struct Proposal {
     pub socket: Option<OwnedFd>,
     /// How and where to log.
     pub logging: Logging,
+    /// Who may ask and act, and where figures are served.
+    pub terms: Terms,
+    /// The socket of figures, where that is another one than before.
+    pub scrapes: Option<Option<OwnedFd>>,
     /// What is allowed, and probably not meant.
     pub warnings: Vec<String>,
 }
@@ -71,6 +76,9 @@ fn propose(mut config: Config, estate: &mut Estate) -> Result<Reading, Reason> {
     let listen = if estate.listen_is_given { estate.listen } else { config.listen };
     let warnings = std::mem::take(&mut config.warnings);
     let roster = roster(&config, estate)?;
+    let terms = Terms::of(&config);
+    let scrapes =
+        metrics::socket(terms.metrics, Some(&estate.terms)).map_err(|error| Reason::key(file.clone(), "metrics", error.to_string()))?;
     let moved = listen != estate.listen;
     let socket = match moved {
         true => Some(
@@ -83,10 +91,10 @@ fn propose(mut config: Config, estate: &mut Estate) -> Result<Reading, Reason> {
     let sealed = Sealed::new(briefs, &estate.salt).map_err(|error| Reason::of(format!("the briefs: {error}")))?;
     let difference = sealed.difference(&estate.sealed);
     let same = !moved && difference == Difference::default() && sealed.schedule == estate.sealed.schedule && roster == estate.roster;
-    if same && logging.shape == *estate.log.shape() && outputs::is(&logging.audit) {
+    if same && terms == estate.terms && logging.shape == *estate.log.shape() && outputs::is(&logging.audit) {
         return Ok(Reading::Same(logging));
     }
-    Ok(Reading::Other(Box::new(Proposal { file, sealed, difference, roster, listen, socket, logging, warnings })))
+    Ok(Reading::Other(Box::new(Proposal { file, sealed, difference, roster, listen, socket, logging, warnings, terms, scrapes })))
 }
 
 /// Who the next children become.

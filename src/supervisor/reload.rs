@@ -218,7 +218,7 @@ impl Supervisor {
         let Some(proposal) = &self.reload.proposal else { return Ok(()) };
         let socket = proposal.socket.as_ref().map_or(Ok(shared), OwnedFd::try_clone)?;
         let (roster, brief) = (proposal.roster.clone(), proposal.sealed.listener()?);
-        let journal = Journal::new(proposal.sealed.names.clone());
+        let journal = Journal::new(proposal.sealed.names.clone(), self.estate.ledger.clone());
         let child = self.spawn_listener(&roster, socket, brief, for_listener.into(), &journal)?;
         self.reload.candidate = Some(Candidate { child, for_worker: for_worker.into() });
         Ok(())
@@ -228,10 +228,12 @@ impl Supervisor {
     /// brief; the new listener is heard by it only after that.
     fn commit(&mut self) {
         let (Some(proposal), Some(mut candidate)) = (self.reload.proposal.take(), self.reload.candidate.take()) else { return };
-        let Proposal { file, sealed, difference, roster, listen, socket, logging, warnings } = proposal;
+        let Proposal { file, sealed, difference, roster, listen, socket, logging, warnings, terms, scrapes } = proposal;
         // Until the worker says that it goes by the new number, it may go by either.
         self.set_threads(sealed.schedule.threads.max(self.estate.sealed.schedule.threads));
         self.journal.rename(sealed.names.clone(), self.updates.repos().chain(self.hooks.repos()));
+        self.estate.ledger.configure(sealed.infos(), terms.alert_after);
+        self.operate(terms, scrapes);
         let waiting = if socket.is_some() { Waiting::Take } else { Waiting::Leave };
         self.estate.generation = self.reload.asked;
         (self.estate.sealed, self.estate.roster, self.estate.listen) = (sealed, roster, listen);

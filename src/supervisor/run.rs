@@ -4,9 +4,11 @@
 
 use super::briefs::Sealed;
 use super::children::{Birth, Child};
+use super::control::{Ask, Door, Ledger, Survey, Terms};
 use super::hooks::{self, Hooks, Wanted};
 use super::journal::{self, Journal, Offence};
 use super::log::Log;
+use super::metrics::Scrapes;
 use super::notify::{self, Notify};
 use super::outcome::{Cause, Outcome};
 use super::places::State;
@@ -58,6 +60,14 @@ pub struct Estate {
     pub state: State,
     pub log: Log,
     pub notify: Notify,
+    /// What is remembered for operators.
+    pub ledger: Ledger,
+    /// Where they ask.
+    pub door: Door,
+    /// Where figures are asked for.
+    pub scrapes: Scrapes,
+    /// What the configuration in force says of both.
+    pub terms: Terms,
 }
 
 /// What the loop hears.
@@ -83,7 +93,7 @@ pub enum Heard {
 ///
 /// # Errors
 /// A child could not be started, or died before it ever served.
-pub async fn run(estate: Estate, sources: Sources) -> Result<(), Box<dyn Error>> {
+pub async fn run(estate: Estate, sources: Sources, mut asked: mpsc::Receiver<Ask>) -> Result<(), Box<dyn Error>> {
     let (mut term, mut int, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     // It is heard now.
     super::hangup().thread_unblock()?;
@@ -105,6 +115,7 @@ pub async fn run(estate: Estate, sources: Sources) -> Result<(), Box<dyn Error>>
             _ = beat.tick() => supervisor.beat(),
             () = notify::beat(&mut pulse) => supervisor.estate.notify.alive(),
             Some(heard) = heard.recv() => supervisor.hear(heard)?,
+            Some(ask) = asked.recv() => supervisor.hear_operator(ask),
         }
     };
     journal::stopping(name);
@@ -116,6 +127,7 @@ pub async fn run(estate: Estate, sources: Sources) -> Result<(), Box<dyn Error>>
         tokio::select! {
             () = &mut grace => break,
             Some(heard) = heard.recv() => supervisor.hear(heard)?,
+            Some(ask) = asked.recv() => supervisor.hear_operator(ask),
         }
     }
     journal::stopped(supervisor.kill_all());
@@ -134,6 +146,7 @@ pub struct Supervisor {
     /// What the configuration was last read from: for who watches it.
     pub sources: watch::Sender<Sources>,
     pub journal: Journal,
+    pub survey: Survey,
     pub ears: mpsc::Sender<Heard>,
     pub births: Birth,
     pub worker: Option<Child<ToWorker>>,
@@ -160,8 +173,10 @@ pub struct Supervisor {
 impl Supervisor {
     fn new(estate: Estate, sources: watch::Sender<Sources>, ears: mpsc::Sender<Heard>) -> Self {
         let now = Instant::now();
+        estate.ledger.configure(estate.sealed.infos(), estate.terms.alert_after);
         Self {
-            journal: Journal::new(estate.sealed.names.clone()),
+            journal: Journal::new(estate.sealed.names.clone(), estate.ledger.clone()),
+            survey: Survey::default(),
             updates: Updates::new(estate.sealed.schedule.threads),
             hooks: Hooks::new(estate.sealed.schedule.threads),
             estate,
@@ -207,6 +222,7 @@ impl Supervisor {
             FromListener::Ready { landlock } => {
                 listener.ready = true;
                 journal::process_confined(Role::Listener, listener.process.pid, landlock);
+                self.estate.ledger.confined(Role::Listener, landlock);
                 self.say_ready();
                 self.reload_listener_ready(birth);
             }
@@ -228,6 +244,7 @@ impl Supervisor {
             FromWorker::Ready { landlock } => {
                 worker.ready = true;
                 journal::process_confined(Role::Worker, worker.process.pid, landlock);
+                self.estate.ledger.confined(Role::Worker, landlock);
                 self.say_ready();
                 self.begin_reload_if_there_is_room();
             }
@@ -245,6 +262,9 @@ impl Supervisor {
                 let url = self.estate.sealed.updaters.get(&repo).map_or("", |brief| &brief.url);
                 self.journal.of(Role::Worker, worker.process.pid).host_key_refused(repo, url, key);
             }
+            FromWorker::Marked(repo, _) => self.estate.ledger.marked(repo),
+            FromWorker::Step(order, step) => self.hear_step(order, step),
+            FromWorker::Page(page) => self.hear_page(birth, page),
             FromWorker::Violation(Culprit::Listener(link)) => {
                 if let Some(listener) = self.job_links.get(&link).copied() {
                     self.accuse(Role::Listener, listener, "a job that no honest listener sends");

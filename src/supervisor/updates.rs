@@ -144,6 +144,16 @@ impl Updates {
         self.running.values().any(|running| running.repo == repo)
     }
 
+    /// Those that run.
+    pub fn each(&self) -> impl Iterator<Item = (RepoId, &Process)> {
+        self.running.values().map(|running| (running.repo, &running.process))
+    }
+
+    /// What an order's updater updates.
+    pub fn repo_of(&self, order: OrderId) -> Option<RepoId> {
+        self.running.get(&order).map(|running| running.repo)
+    }
+
     /// How many run.
     pub fn running(&self) -> usize {
         self.running.len()

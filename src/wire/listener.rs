@@ -17,6 +17,22 @@ pub enum ToListener {
     Drain(Waiting),
     /// Answer with [`FromListener::Alive`].
     Ping,
+    /// There are new figures. A descriptor comes with this message: a memory file that holds them.
+    Figures(Health),
+    /// Somebody asks for the figures. A descriptor comes with this message: the connection, on which
+    /// nothing has been read.
+    Scrape,
+}
+
+/// Whether all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Health {
+    /// It is.
+    Fine,
+    /// The worker is not there, or does not answer.
+    NoWorker,
+    /// So many repositories have failed for longer than they may.
+    Failing(u32),
 }
 
 /// What becomes of connections that wait in the socket of a listener that drains.

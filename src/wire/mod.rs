@@ -10,8 +10,10 @@
 //! supervisor ── ToWorker ────▶ worker                        supervisor ── Brief ──▶ updater
 //! supervisor ◀─ FromWorker ─── worker                        supervisor ── Brief ──▶ hook
 //!                                                             supervisor ◀─ FromHook ─ hook
+//!                                                             operator ── Request ──▶ supervisor, and Answers back
 //! ```
 
+pub mod control;
 pub mod frame;
 pub mod hook;
 pub mod job;

@@ -2,8 +2,9 @@
 
 use super::Message;
 use super::hook::{On, Run};
-use crate::audit::{HostKey, ReconcileEvent, UpdateEvent};
-use crate::ids::{Generation, OrderId, RepoId};
+use super::job::Verdict;
+use crate::audit::{Cause, HostKey, ReconcileEvent, Step, UpdateEvent};
+use crate::ids::{CommitId, Generation, OrderId, RepoId};
 use serde::{Deserialize, Serialize};
 
 /// What the supervisor says to the worker.
@@ -30,6 +31,10 @@ pub enum ToWorker {
     Ended(OrderId, Ended),
     /// The hook of this repository has ended, or could not be started. Every hook ends with this.
     HookEnded(RepoId, HookEnded),
+    /// An operator wants this repository updated. Answered by [`FromWorker::Marked`].
+    Update(RepoId),
+    /// How does it stand with the repositories from this one on? Answered by [`FromWorker::Page`].
+    Survey(RepoId),
     /// Start nothing more, tell what ends, and end when nothing runs.
     Stop,
 }
@@ -89,6 +94,12 @@ pub enum FromWorker {
     HostKeyRefused(RepoId, HostKey),
     /// Repositories are compared with their remotes, or have been.
     Reconcile(ReconcileEvent),
+    /// The answer to [`ToWorker::Update`].
+    Marked(RepoId, Verdict),
+    /// The answer to [`ToWorker::Survey`].
+    Page(Page),
+    /// The order's updater begins a step: for who watches.
+    Step(OrderId, Step),
     /// The listener's or an updater's message was malformed, or out of turn.
     Violation(Culprit),
     /// The state file can't be used; it must be set aside.
@@ -96,7 +107,58 @@ pub enum FromWorker {
 }
 
 impl Message for FromWorker {
-    const MAX: usize = 512;
+    const MAX: usize = 8192;
+}
+
+/// How it stands with some repositories, in the order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// At most [`Page::FACTS`].
+    pub facts: Vec<Fact>,
+    /// Whether there are repositories after these.
+    pub more: bool,
+}
+
+impl Page {
+    /// Facts on one page.
+    pub const FACTS: usize = 128;
+}
+
+/// How it stands with one repository, as the worker knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// The repository.
+    pub repo: RepoId,
+    /// The commit that was last deployed in full, trigger included.
+    pub deployed: Option<CommitId>,
+    /// Whether and when something is to be done.
+    pub standing: Standing,
+}
+
+/// Whether and when something is to be done for a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Nothing.
+    Quiet,
+    /// It is due.
+    Due {
+        /// Why.
+        cause: Cause,
+        /// Milliseconds until it may start; 0 where it waits for a free thread only.
+        in_ms: u64,
+        /// Tries that failed before.
+        failed: u32,
+        /// The commit that was announced and is not known to be deployed.
+        announced: Option<CommitId>,
+    },
+    /// An update runs.
+    Running {
+        /// Why.
+        cause: Cause,
+        /// Another is due after it.
+        again: bool,
+    },
 }
 
 /// Who broke the rules.
@@ -107,4 +169,20 @@ pub enum Culprit {
     Listener(u32),
     /// The updater of this order.
     Updater(OrderId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame;
+
+    #[test]
+    fn the_longest_page_fits() {
+        let announced = Some(CommitId::from_bytes([0xff; 20]));
+        let standing = Standing::Due { cause: Cause::Operator, in_ms: u64::MAX, failed: u32::MAX, announced };
+        let fact = Fact { repo: RepoId::new(u32::MAX), deployed: announced, standing };
+        let page = FromWorker::Page(Page { facts: vec![fact; Page::FACTS], more: true });
+        let mut frame = Vec::new();
+        assert_eq!(frame::encode(&page, &mut frame), Ok(()));
+    }
 }

@@ -21,6 +21,14 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+/// What is heard of an updater.
+pub enum Heard {
+    /// It begins a step.
+    Step(OrderId, Step),
+    /// Its link has ended.
+    End(Told),
+}
+
 /// What an updater's link gave, when it ended.
 pub struct Told {
     pub order: OrderId,
@@ -52,12 +60,12 @@ struct Running {
 pub struct Dispatch {
     last: OrderId,
     running: BTreeMap<OrderId, Running>,
-    told: mpsc::UnboundedSender<Told>,
+    told: mpsc::UnboundedSender<Heard>,
 }
 
 impl Dispatch {
     /// Nothing runs yet. What updaters tell comes through `told`.
-    pub fn new(told: mpsc::UnboundedSender<Told>) -> Self {
+    pub fn new(told: mpsc::UnboundedSender<Heard>) -> Self {
         Self { last: OrderId::ZERO, running: BTreeMap::new(), told }
     }
 
@@ -86,9 +94,9 @@ impl Dispatch {
         running.linked = true;
         let told = self.told.clone();
         tokio::spawn(async move {
-            let heard = listen(order, receiver).await;
+            let heard = listen(order, receiver, |step| drop(told.send(Heard::Step(order, step)))).await;
             drop(sender);
-            let _ = told.send(heard);
+            let _ = told.send(Heard::End(heard));
         });
         Ok(())
     }
@@ -234,12 +242,15 @@ fn reason_of(how: Ended) -> Reason {
 }
 
 /// Steps in their order, perhaps a host key, then one report, then the end.
-async fn listen(order: OrderId, mut receiver: Receiver<FromUpdater>) -> Told {
+async fn listen(order: OrderId, mut receiver: Receiver<FromUpdater>, begins: impl Fn(Step)) -> Told {
     let mut told = Told { order, step: Step::Start, host_key: None, report: Ok(None) };
     loop {
         let said = receiver.recv().await;
         match (said, &told.report) {
-            (Ok(Some(FromUpdater::Step(next))), Ok(None)) if next > told.step => told.step = next,
+            (Ok(Some(FromUpdater::Step(next))), Ok(None)) if next > told.step => {
+                told.step = next;
+                begins(next);
+            }
             (Ok(Some(FromUpdater::HostKey(key))), Ok(None)) if told.host_key.is_none() => told.host_key = Some(key),
             (Ok(Some(FromUpdater::Report(last))), Ok(None)) => told.report = Ok(Some(last)),
             (Ok(Some(_)) | Err(link::LinkError::Wire(_)), _) => return Told { report: Err(Offence), ..told },
@@ -276,7 +287,7 @@ mod tests {
     /// A worker with one repository; the test plays its updaters.
     struct House {
         dispatch: Dispatch,
-        reports: mpsc::UnboundedReceiver<Told>,
+        reports: mpsc::UnboundedReceiver<Heard>,
         due: Due,
         state: State,
         brief: Brief,
@@ -328,8 +339,12 @@ mod tests {
             drop(theirs);
             self.dispatch.ended(order, how);
             assert!(self.close(order).is_none(), "closed before the updater's link has ended");
-            let told = self.reports.recv().await.unwrap();
-            self.dispatch.told(told);
+            loop {
+                match self.reports.recv().await.unwrap() {
+                    Heard::Step(..) => {}
+                    Heard::End(told) => break self.dispatch.told(told),
+                }
+            }
             self.close(order)
         }
 
@@ -389,7 +404,7 @@ mod tests {
                 let (_sender, receiver) = link::open::<Order, FromUpdater>(ours.into()).unwrap();
                 theirs.write_all(said).unwrap();
                 drop(theirs);
-                assert_eq!(listen(OrderId::ZERO, receiver).await.report, Err(Offence), "{said:?}");
+                assert_eq!(listen(OrderId::ZERO, receiver, drop).await.report, Err(Offence), "{said:?}");
             });
         }
     }

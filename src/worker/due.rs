@@ -9,6 +9,7 @@ use crate::audit::Cause;
 use crate::brief::worker::Schedule;
 use crate::ids::{CommitId, DeliveryId, RepoId};
 use crate::wire::job::Verdict;
+use crate::wire::worker::Standing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ impl Mark {
     pub const RECONCILE: Self = Self { cause: Cause::Reconcile, announced: None, delivery: None };
 
     fn is_urgent(&self) -> bool {
-        self.cause == Cause::Delivery || self.delivery.is_some()
+        matches!(self.cause, Cause::Delivery | Cause::Operator) || self.delivery.is_some()
     }
 }
 
@@ -85,6 +86,18 @@ struct Slot {
 impl Slot {
     fn is_busy(&self) -> bool {
         self.running.is_some() || self.hook
+    }
+
+    fn standing(&self, now: Instant) -> Standing {
+        match (self.running, self.mark) {
+            (Some(running), mark) => Standing::Running { cause: running.cause, again: mark.is_some() },
+            (None, Some(mark)) => {
+                let wait = self.waits_until(now).map_or(Duration::ZERO, |until| until - now);
+                let in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                Standing::Due { cause: mark.cause, in_ms, failed: self.failed, announced: mark.announced }
+            }
+            (None, None) => Standing::Quiet,
+        }
     }
 
     fn waits_until(&self, now: Instant) -> Option<Instant> {
@@ -248,6 +261,11 @@ impl Due {
     /// When [`Due::start`] is worth calling again though nothing happened.
     pub fn wake(&self) -> Option<Instant> {
         self.waiting.first().map(|(until, _)| *until)
+    }
+
+    /// How it stands with the repositories from this one on.
+    pub fn standings(&self, from: RepoId, now: Instant) -> impl Iterator<Item = (RepoId, Standing)> {
+        self.slots.range(from..).map(move |(repo, slot)| (*repo, slot.standing(now)))
     }
 
     fn release(&mut self, now: Instant) {

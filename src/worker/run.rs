@@ -2,7 +2,7 @@
 //! what is due. Runs in the worker, one thread.
 
 use super::brief::Brief;
-use super::dispatch::{Closing, Dispatch, Told};
+use super::dispatch::{Closing, Dispatch, Heard};
 use super::due::{Due, Mark};
 use super::hooks::{Ending, Hooks};
 use super::inbox::Inbox;
@@ -15,7 +15,7 @@ use crate::ids::{DirectoryId, Generation, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
 use crate::wire::WireError;
 use crate::wire::job::{Job, JobAnswer};
-use crate::wire::worker::{Culprit, FromWorker, HookEnded, ToWorker};
+use crate::wire::worker::{Culprit, Fact, FromWorker, HookEnded, Page, ToWorker};
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
@@ -65,7 +65,7 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
                 Some(said) => worker.hear_supervisor(said, &mut orders)?,
             },
             (place, job) = poll_fn(|cx| next_job(&mut worker.listeners, cx)) => worker.hear_listener(place, job)?,
-            Some(told) = reports.recv() => worker.hear_updater(told)?,
+            Some(heard) = reports.recv() => worker.hear_updater(heard)?,
             () = tokio::time::sleep_until(wake.into()) => worker.reconcile_by_clock()?,
         }
     }
@@ -101,7 +101,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(supervisor: Sender<FromWorker>, brief: Brief, state: State, told: mpsc::UnboundedSender<Told>) -> Self {
+    fn new(supervisor: Sender<FromWorker>, brief: Brief, state: State, told: mpsc::UnboundedSender<Heard>) -> Self {
         let now = Instant::now();
         let hooks = Hooks::new(brief.schedule);
         let due = Due::new(brief.schedule, brief.repos.keys().copied());
@@ -179,6 +179,8 @@ impl Worker {
                 self.close(order)
             }
             ToWorker::HookEnded(repo, how) => self.end_hook(repo, how),
+            ToWorker::Update(repo) => self.mark_for_operator(repo),
+            ToWorker::Survey(from) => self.tell_page(from),
             ToWorker::Stop => {
                 self.stopping = true;
                 Ok(())
@@ -225,6 +227,25 @@ impl Worker {
         }
     }
 
+    /// The answer goes out before what it leads to: whoever waits takes no earlier update for it.
+    fn mark_for_operator(&mut self, repo: RepoId) -> io::Result<()> {
+        self.remember(repo);
+        let mark = Mark { cause: Cause::Operator, announced: None, delivery: None };
+        let verdict = self.due.mark(repo, mark, Instant::now());
+        say(&self.supervisor, &FromWorker::Marked(repo, verdict))
+    }
+
+    fn tell_page(&self, from: RepoId) -> io::Result<()> {
+        let mut standings = self.due.standings(from, Instant::now());
+        let fact = |(repo, standing)| {
+            let deployed = self.brief.repos.get(&repo).and_then(|known| self.state.tree(known.directory).deployed);
+            Fact { repo, deployed, standing }
+        };
+        let facts = standings.by_ref().take(Page::FACTS).map(fact).collect();
+        let more = standings.next().is_some();
+        say(&self.supervisor, &FromWorker::Page(Page { facts, more }))
+    }
+
     /// Answers the job that came from the listener at that place, and all that came with it.
     fn hear_listener(&mut self, place: usize, first: Result<Option<Job>, LinkError>) -> io::Result<()> {
         let mut next = first;
@@ -263,7 +284,11 @@ impl Worker {
         }
     }
 
-    fn hear_updater(&mut self, told: Told) -> io::Result<()> {
+    fn hear_updater(&mut self, heard: Heard) -> io::Result<()> {
+        let told = match heard {
+            Heard::Step(order, step) => return say(&self.supervisor, &FromWorker::Step(order, step)),
+            Heard::End(told) => told,
+        };
         let order = told.order;
         if told.report.is_err() {
             say(&self.supervisor, &FromWorker::Violation(Culprit::Updater(order)))?;

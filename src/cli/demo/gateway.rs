@@ -1,8 +1,8 @@
 //! The demo's gateway: a setting in a temporary directory, and the real `gwg` started on it.
 
-use super::delivery::{Answer, Delivery};
 use super::remote::{Remote, git};
 use super::{PATIENCE, Result, observe, wait};
+use crate::cli::delivery::{Answer, Delivery};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, chown, geteuid};
 use std::cell::RefCell;
@@ -187,7 +187,7 @@ impl Gateway {
 
     /// Sends a delivery.
     pub fn deliver(&self, delivery: &Delivery) -> Result<Answer> {
-        delivery.send(self.port, "/site", PATIENCE)
+        Ok(delivery.send(([127, 0, 0, 1], self.port).into(), "/site", PATIENCE)?)
     }
 
     /// Ends it by SIGTERM; an error where it does not end well. How long it took.

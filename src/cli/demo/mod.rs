@@ -10,7 +10,7 @@ mod observe;
 mod remote;
 mod screen;
 
-use delivery::{Answer, Delivery};
+use crate::cli::delivery::Answer;
 use gateway::{Gateway, Setting};
 use remote::Remote;
 use screen::Screen;
@@ -78,9 +78,9 @@ fn a_push(screen: &mut Screen, setting: &Setting, remote: &Remote, gateway: &Gat
     ));
     screen.say(&format!("pushed {} to the remote", short(&commit)));
     let sent = Instant::now();
-    let answer = gateway.deliver(&Delivery::push(remote, &commit, &setting.secret))?;
+    let answer = gateway.deliver(&delivery::push(remote, &commit, &setting.secret))?;
     expect(&answer, 202)?;
-    screen.good(&format!("{} in {}: {}", answer.status_line(), millis(answer.took), answer.body));
+    screen.good(&format!("{} in {}: {}", answer.status_line, millis(answer.took), answer.body));
     let updater = deployed(setting, gateway, &commit)?;
     wait("the trigger", || Ok(setting.trigger_time() > trigger_before))?;
     screen.say(&format!("{} later the trigger {} is touched", millis(sent.elapsed()), setting.trigger().display()));
@@ -94,10 +94,10 @@ fn a_push(screen: &mut Screen, setting: &Setting, remote: &Remote, gateway: &Gat
 fn a_forgery(screen: &mut Screen, setting: &Setting, gateway: &Gateway) -> Result<()> {
     screen.title("A forged signature");
     let before = setting.head()?;
-    let forged = Delivery::forged();
+    let forged = delivery::forged();
     let answer = gateway.deliver(&forged)?;
     expect(&answer, 401)?;
-    screen.good(&format!("{} in {}: {}", answer.status_line(), millis(answer.took), answer.body));
+    screen.good(&format!("{} in {}: {}", answer.status_line, millis(answer.took), answer.body));
     if setting.head()? != before {
         return Err("a forged delivery changed the work tree".into());
     }
@@ -109,9 +109,9 @@ fn a_crash(screen: &mut Screen, setting: &Setting, remote: &Remote, gateway: &Ga
     let old = gateway.listener()?;
     let commit = remote.commit("index.html", "<h1>three</h1>\n", "The third page")?;
     gateway.kill(old)?;
-    let answer = gateway.deliver(&Delivery::push(remote, &commit, &setting.secret))?;
+    let answer = gateway.deliver(&delivery::push(remote, &commit, &setting.secret))?;
     expect(&answer, 202)?;
-    screen.good(&format!("pid {old} is gone; {} in {}: the supervisor holds the socket", answer.status_line(), millis(answer.took)));
+    screen.good(&format!("pid {old} is gone; {} in {}: the supervisor holds the socket", answer.status_line, millis(answer.took)));
     let new = gateway.listener()?;
     if new == old || observe::is_running(old, "gwg-listener") {
         return Err("the killed listener still runs".into());
@@ -147,7 +147,7 @@ fn expect(answer: &Answer, status: u16) -> Result<()> {
     if answer.status == status {
         Ok(())
     } else {
-        Err(format!("the answer was {}, not {status}: {}", answer.status_line(), answer.body).into())
+        Err(format!("the answer was {}, not {status}: {}", answer.status_line, answer.body).into())
     }
 }
 

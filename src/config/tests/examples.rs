@@ -133,6 +133,8 @@ fn the_reference_has_every_key_and_no_other() {
     for (text, prefix) in [
         ("zzzzzzzzzz: 1\n", ""),
         ("logging: {zzzzzzzzzz: 1}\n", "logging."),
+        ("control: {zzzzzzzzzz: 1}\n", "control."),
+        ("metrics: {zzzzzzzzzz: 1}\n", "metrics."),
         ("limits: {zzzzzzzzzz: 1}\n", "limits."),
         ("audit: {zzzzzzzzzz: 1}\n", "audit."),
         ("repos: [{zzzzzzzzzz: 1}]\n", ""),
@@ -142,7 +144,7 @@ fn the_reference_has_every_key_and_no_other() {
         let (_, keys) = error.split_once("the keys here are ").unwrap_or_else(|| panic!("{error}"));
         known.extend(
             keys.split(", ")
-                .filter(|key| !matches!(*key, "logging" | "limits" | "audit" | "repos" | "hook"))
+                .filter(|key| !matches!(*key, "logging" | "limits" | "audit" | "control" | "metrics" | "repos" | "hook"))
                 .map(|key| format!("{prefix}{key}")),
         );
     }

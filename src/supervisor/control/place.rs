@@ -1,0 +1,41 @@
+//! Where the control socket is. Runs in the supervisor and in the operator's commands.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The socket's name in the runtime directory.
+pub const NAME: &str = "control.sock";
+
+/// The runtime directory of a gateway that this process would be: `$RUNTIME_DIRECTORY`; else `/run/gwg`
+/// as root, and `$XDG_RUNTIME_DIR/gwg` as anyone else; where that is not set, the state directory.
+///
+/// # Errors
+/// The environment names none of them.
+pub fn own(state: impl FnOnce() -> io::Result<PathBuf>) -> io::Result<PathBuf> {
+    if let Some(path) = from("RUNTIME_DIRECTORY") {
+        // systemd gives a list where a unit names several; the first is the unit's own.
+        return Ok(path.to_str().and_then(|text| text.split(':').next()).map_or(path.clone(), PathBuf::from));
+    }
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from(ROOTS));
+    }
+    match from("XDG_RUNTIME_DIR") {
+        Some(path) => Ok(path.join("gwg")),
+        None => state(),
+    }
+}
+
+const ROOTS: &str = "/run/gwg";
+
+/// Where commands look for a running gateway: the user's own first, then root's.
+pub fn candidates(state: impl FnOnce() -> io::Result<PathBuf>) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = own(state).into_iter().collect();
+    if !places.iter().any(|place| place == Path::new(ROOTS)) {
+        places.push(PathBuf::from(ROOTS));
+    }
+    places.iter().map(|place| place.join(NAME)).collect()
+}
+
+fn from(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}

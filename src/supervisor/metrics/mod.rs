@@ -1,0 +1,103 @@
+//! Figures for Prometheus. Runs in the supervisor, which accepts connections and reads nothing from them:
+//! each is handed to the listener, with the figures in a sealed memory file. So HTTP is parsed where it
+//! is parsed anyway, and the listener gets no second socket to accept from.
+
+mod text;
+
+use super::briefs;
+use super::control::{Ask, House, Terms};
+use crate::wire::listener::Health;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use text::render;
+
+/// Figures so old are as good as new ones.
+const FRESH: Duration = Duration::from_secs(1);
+/// Between two connections: a listener that hangs for 30 s holds no more than a few hundred.
+const PACE: Duration = Duration::from_millis(50);
+
+/// One answer to all who ask within a second.
+pub struct Figures {
+    /// Whether all is well.
+    pub health: Health,
+    /// As Prometheus reads it.
+    pub text: String,
+}
+
+/// Where figures are served, if anywhere.
+#[derive(Default)]
+pub struct Scrapes {
+    task: Option<JoinHandle<()>>,
+}
+
+impl Scrapes {
+    /// Serves on this socket from now on, or nowhere. Call within the runtime.
+    ///
+    /// # Errors
+    /// Those of registering the socket.
+    pub fn serve(&mut self, socket: Option<OwnedFd>, house: &House) -> io::Result<()> {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        if let Some(socket) = socket {
+            let listener = TcpListener::from_std(std::net::TcpListener::from(socket))?;
+            self.task = Some(tokio::spawn(accept(listener, house.clone())));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Scrapes {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, house: House) {
+    let mut last: Option<(Instant, Arc<Figures>)> = None;
+    loop {
+        if let Ok((connection, _)) = listener.accept().await
+            && let Ok(connection) = connection.into_std()
+        {
+            let figures = match last.take().filter(|(at, _)| at.elapsed() < FRESH) {
+                Some((at, figures)) => {
+                    last = Some((at, Arc::clone(&figures)));
+                    Some(figures)
+                }
+                None => house.figures().await.map(Arc::new).inspect(|figures| last = Some((Instant::now(), Arc::clone(figures)))),
+            };
+            if let Some(figures) = figures {
+                // The loop is gone only when the supervisor ends.
+                let _ = house.asks.send(Ask::Scrape(connection.into(), figures)).await;
+            }
+        }
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// The text in a file that nobody can change any more.
+///
+/// # Errors
+/// Out of descriptors or memory.
+pub fn sealed(figures: &Figures) -> io::Result<OwnedFd> {
+    briefs::seal("gwg figures", |file| io::Write::write_all(file, figures.text.as_bytes()))
+}
+
+/// Binds the socket of figures, where it is another one than before; `None` inside where there is none.
+///
+/// # Errors
+/// The address can't be had.
+pub fn socket(address: Option<SocketAddr>, before: Option<&Terms>) -> io::Result<Option<Option<OwnedFd>>> {
+    if before.is_some_and(|before| before.metrics == address) {
+        return Ok(None);
+    }
+    Ok(Some(address.map(super::places::listen).transpose()?))
+}
