@@ -5,9 +5,13 @@ use crate::brief::worker::{Head, Repo, Schedule};
 use crate::brief::{Key, Secret};
 use crate::confine::descriptors;
 use crate::ids::RepoId;
+use crate::wire::Message;
 use crate::wire::frame;
 use std::collections::BTreeMap;
 use std::io;
+
+/// Frames that are read before others have their turn: less than a millisecond.
+const AT_ONCE: u32 = 128;
 
 /// One whole brief.
 pub struct Brief {
@@ -20,14 +24,14 @@ pub struct Brief {
 }
 
 impl Brief {
-    /// Reads the file that the supervisor gave.
+    /// Reads the file that the supervisor gave, a part at a time: jobs are answered meanwhile.
     ///
     /// # Errors
     /// It ends early, is none, or names a key that it does not hold.
-    pub fn read(mut from: descriptors::Brief) -> io::Result<Self> {
+    pub async fn read(mut from: descriptors::Brief) -> io::Result<Self> {
         let Head { keys, repos, ids, schedule }: Head = frame::read(&mut from)?;
-        let keys: Vec<Key> = (0..keys).map(|_| frame::read(&mut from)).collect::<io::Result<_>>()?;
-        let repos: Vec<Repo> = (0..repos).map(|_| frame::read(&mut from)).collect::<io::Result<_>>()?;
+        let keys: Vec<Key> = read_each(&mut from, keys).await?;
+        let repos: Vec<Repo> = read_each(&mut from, repos).await?;
         let sound = |repo: &Repo| repo.id.number() < ids && repo.key.is_none_or(|key| (key.0 as usize) < keys.len());
         if !repos.iter().all(sound) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a repository has a key or a number that was not given"));
@@ -51,6 +55,17 @@ impl Brief {
         let other_key = |repo: &Repo| before.repos.get(&repo.id).is_some_and(|old| !is_same(before.key(old), self.key(repo)));
         self.repos.values().filter(move |repo| repo.changed || other_key(repo))
     }
+}
+
+async fn read_each<M: Message>(from: &mut descriptors::Brief, count: u32) -> io::Result<Vec<M>> {
+    let mut all = Vec::new();
+    for number in 0..count {
+        if number % AT_ONCE == 0 {
+            tokio::task::yield_now().await;
+        }
+        all.push(frame::read(from)?);
+    }
+    Ok(all)
 }
 
 fn is_same(one: Option<&Key>, two: Option<&Key>) -> bool {
@@ -101,8 +116,13 @@ mod tests {
         file
     }
 
+    fn read_file(file: File) -> io::Result<Brief> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(Brief::read(descriptors::Brief::of(file)))
+    }
+
     fn read(keys: &[&str], repos: &[(u32, Option<u32>, bool)], ids: u32) -> io::Result<Brief> {
-        Brief::read(descriptors::Brief::of(file(keys, repos, ids)))
+        read_file(file(keys, repos, ids))
     }
 
     #[test]
@@ -121,6 +141,6 @@ mod tests {
         assert!(read(&[], &[(1, None, false)], 1).is_err(), "a number that was not given");
         let cut = file(&["one"], &[(0, Some(0), false)], 1);
         cut.set_len(cut.metadata().unwrap().len() - 1).unwrap();
-        assert!(Brief::read(descriptors::Brief::of(cut)).is_err(), "it ends early");
+        assert!(read_file(cut).is_err(), "it ends early");
     }
 }

@@ -35,7 +35,7 @@ fn work() -> Result<(), Box<dyn std::error::Error>> {
     // Made first: its descriptors are the last that are opened.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let level = doors.close()?;
-    let brief = Brief::read(descriptors::take_brief()?).map_err(|error| format!("the brief: {error}"))?;
+    let brief = runtime.block_on(Brief::read(descriptors::take_brief()?)).map_err(|error| format!("the brief: {error}"))?;
     let listener = descriptors::take(descriptors::PEER)?;
     let state = State::open(descriptors::take(descriptors::OWN)?.into());
     Ok(runtime.block_on(run::run(supervisor, listener, brief, state, level))?)

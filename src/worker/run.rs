@@ -43,7 +43,8 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
         }
     };
     let (told, mut reports) = mpsc::unbounded_channel();
-    let mut worker = Worker::new(supervisor, brief, state, told);
+    let (read, mut briefs) = mpsc::unbounded_channel();
+    let mut worker = Worker::new(supervisor, brief, state, told, read);
     worker.new_listener(listener)?;
     say(&worker.supervisor, &FromWorker::Ready { landlock: level.landlock })?;
     worker.reconcile(ReconcileCause::Start, Instant::now())?;
@@ -66,6 +67,7 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
             },
             (place, job) = poll_fn(|cx| next_job(&mut worker.listeners, cx)) => worker.hear_listener(place, job)?,
             Some(heard) = reports.recv() => worker.hear_updater(heard)?,
+            Some((generation, brief)) = briefs.recv() => worker.prepared(generation, brief)?,
             () = tokio::time::sleep_until(wake.into()) => worker.reconcile_by_clock()?,
         }
     }
@@ -87,8 +89,12 @@ struct Worker {
     /// Job links so far.
     links: u32,
     brief: Brief,
-    /// The brief of a reload that may yet come to nothing.
-    prepared: Option<(Generation, Brief)>,
+    /// The reload whose brief is being read, or was.
+    asked: Option<Generation>,
+    /// That brief: it may yet come to nothing.
+    prepared: Option<Brief>,
+    /// Where a brief goes when it is read.
+    read: mpsc::UnboundedSender<(Generation, io::Result<Brief>)>,
     state: State,
     due: Due,
     dispatch: Dispatch,
@@ -101,7 +107,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(supervisor: Sender<FromWorker>, brief: Brief, state: State, told: mpsc::UnboundedSender<Heard>) -> Self {
+    fn new(
+        supervisor: Sender<FromWorker>,
+        brief: Brief,
+        state: State,
+        told: mpsc::UnboundedSender<Heard>,
+        read: mpsc::UnboundedSender<(Generation, io::Result<Brief>)>,
+    ) -> Self {
         let now = Instant::now();
         let hooks = Hooks::new(brief.schedule);
         let due = Due::new(brief.schedule, brief.repos.keys().copied());
@@ -110,7 +122,9 @@ impl Worker {
             listeners: Vec::new(),
             links: 0,
             brief,
+            asked: None,
             prepared: None,
+            read,
             state,
             due,
             dispatch: Dispatch::new(told),
@@ -164,12 +178,17 @@ impl Worker {
             ToWorker::Listener => self.new_listener(descriptor()?),
             ToWorker::Updater(order) => self.dispatch.link(order, descriptor()?, &self.brief, &self.state),
             ToWorker::Prepare(generation) => {
-                let brief = Brief::read(descriptors::Brief::of(descriptor()?.into()));
-                self.prepare(generation, brief)
+                let (brief, read) = (descriptors::Brief::of(descriptor()?.into()), self.read.clone());
+                (self.asked, self.prepared) = (Some(generation), None);
+                tokio::spawn(async move {
+                    // The loop is gone only when the worker ends.
+                    let _ = read.send((generation, Brief::read(brief).await));
+                });
+                Ok(())
             }
             ToWorker::Commit(generation) => self.commit(generation),
             ToWorker::Abandon => {
-                self.prepared = None;
+                (self.asked, self.prepared) = (None, None);
                 Ok(())
             }
             ToWorker::Ping => say(&self.supervisor, &FromWorker::Alive),
@@ -188,10 +207,14 @@ impl Worker {
         }
     }
 
-    fn prepare(&mut self, generation: Generation, brief: io::Result<Brief>) -> io::Result<()> {
+    /// A brief was read; by now nobody may want it.
+    fn prepared(&mut self, generation: Generation, brief: io::Result<Brief>) -> io::Result<()> {
+        if self.asked != Some(generation) {
+            return Ok(());
+        }
         match brief {
             Ok(brief) => {
-                self.prepared = Some((generation, brief));
+                self.prepared = Some(brief);
                 say(&self.supervisor, &FromWorker::Prepared(generation))
             }
             Err(error) => {
@@ -203,8 +226,12 @@ impl Worker {
 
     /// From here on all is of the new brief. Updates that run were given what they need, and go on.
     fn commit(&mut self, generation: Generation) -> io::Result<()> {
-        let prepared = self.prepared.take().filter(|(prepared, _)| *prepared == generation);
-        let (_, brief) = prepared.ok_or_else(|| io::Error::other("the supervisor committed a brief that was not prepared"))?;
+        let asked = self.asked.take() == Some(generation);
+        let brief = self
+            .prepared
+            .take()
+            .filter(|_| asked)
+            .ok_or_else(|| io::Error::other("the supervisor committed a brief that was not prepared"))?;
         let now = Instant::now();
         let before = std::mem::replace(&mut self.brief, brief);
         self.due.rebrief(self.brief.schedule, self.brief.repos.keys().copied());

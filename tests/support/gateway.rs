@@ -96,8 +96,8 @@ impl Gateway {
         let _ = self.child.wait();
         let mark = self.log.mark();
         self.child = spawn(&self.scratch, &self.config, self.user, &self.log);
-        // Before exec has ended it is still the test's own copy, which a signal may end.
-        wait::until_true("gwg is executed", || self.process().name() == "gwg");
+        // Until its first lines have run a signal ends any process.
+        wait::until_true("gwg has begun", || self.process().blocks(signal));
         wait::until_true("gwg is ready", || {
             self.process().signal(signal);
             self.log.lines().into_iter().skip(mark).any(|line| line.contains(" ready"))

@@ -90,6 +90,12 @@ impl Process {
         text.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(':')?.trim().to_owned()))
     }
 
+    /// Whether the signal waits until it is asked for.
+    pub fn blocks(self, signal: Signal) -> bool {
+        let mask = self.status("SigBlk").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
+        mask & 1 << (signal as i32 - 1) != 0
+    }
+
     /// What its descriptors are, in their order. Of another user's processes only root sees them.
     pub fn descriptors(self) -> Vec<(u32, String)> {
         let mut found: Vec<_> = fs::read_dir(self.path("fd"))
