@@ -60,8 +60,8 @@ pub enum UpdateResult {
         /// Milliseconds from order to end.
         ms: u64,
     },
-    /// The tip was deployed, but does not contain the commit that was announced: forges replicate
-    /// lazily. It is tried again.
+    /// What was deployed, as was just told, does not contain the commit that was announced: forges
+    /// replicate lazily. It is tried again.
     AnnouncedNotSeen {
         /// The commit that was announced.
         announced: CommitId,

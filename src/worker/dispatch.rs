@@ -109,16 +109,22 @@ impl Dispatch {
         }
     }
 
-    /// Closes an order whose end is whole: state, scheduler, and the event to tell.
-    pub fn close(&mut self, order: OrderId, closing: Closing<'_>) -> Option<UpdateEvent> {
+    /// Closes an order whose end is whole: state, scheduler, and the events to tell. None of them: its end
+    /// is not whole yet.
+    pub fn close(&mut self, order: OrderId, closing: Closing<'_>) -> Vec<UpdateEvent> {
+        let Some((running, how)) = self.whole(order) else { return Vec::new() };
+        let outcome = running.outcome(how);
+        closing.close(&running, outcome)
+    }
+
+    /// An order, and how it ended, where both halves of its end have come.
+    fn whole(&mut self, order: OrderId) -> Option<(Running, Ended)> {
         let running = self.running.get(&order)?;
         let how = running.ended?;
         if running.linked && running.told.is_none() {
             return None;
         }
-        let running = self.running.remove(&order)?;
-        let outcome = running.outcome(how);
-        Some(closing.close(&running, outcome))
+        Some((self.running.remove(&order)?, how))
     }
 
     /// Whether nothing runs.
@@ -137,7 +143,7 @@ pub struct Closing<'a> {
 }
 
 impl Closing<'_> {
-    fn close(self, running: &Running, outcome: Result<(Report, Current), Failure>) -> UpdateEvent {
+    fn close(self, running: &Running, outcome: Result<(Report, Current), Failure>) -> Vec<UpdateEvent> {
         let ms = millis(self.now - running.since);
         let event = |result| UpdateEvent { repo: running.repo, cause: running.mark.cause, delivery: running.mark.delivery, result };
         let (report, current) = match outcome {
@@ -145,7 +151,7 @@ impl Closing<'_> {
             Err(failure) => {
                 let retry = self.due.end(running.repo, Went::Badly, self.now, self.chance);
                 let Retry { attempt, last, wait } = retry.unwrap_or(Retry { attempt: 1, last: false, wait: Duration::ZERO });
-                return event(UpdateResult::Failed { failure, attempt, last, next_ms: millis(wait), ms });
+                return vec![event(UpdateResult::Failed { failure, attempt, last, next_ms: millis(wait), ms })];
             }
         };
         let mut old = report.old;
@@ -158,12 +164,14 @@ impl Closing<'_> {
             }
         }
         let Current { new, forced, triggered, seen } = current;
+        let well = event(UpdateResult::Current { old, new, forced, triggered, bytes: report.bytes, ms });
         let went = if seen { Went::Well } else { Went::NotSeen };
         match (self.due.end(running.repo, went, self.now, self.chance), running.mark.announced) {
             (Some(retry), Some(announced)) => {
-                event(UpdateResult::AnnouncedNotSeen { announced, new, attempt: retry.attempt, next_ms: millis(retry.wait) })
+                let (attempt, next_ms) = (retry.attempt, millis(retry.wait));
+                vec![well, event(UpdateResult::AnnouncedNotSeen { announced, new, attempt, next_ms })]
             }
-            _ => event(UpdateResult::Current { old, new, forced, triggered, bytes: report.bytes, ms }),
+            _ => vec![well],
         }
     }
 }
@@ -297,7 +305,7 @@ mod tests {
         fn close(&mut self, order: OrderId) -> Option<UpdateEvent> {
             let now = self.now;
             let closing = Closing { due: &mut self.due, state: &mut self.state, now, chance: 0 };
-            self.dispatch.close(order, closing)
+            self.dispatch.close(order, closing).pop()
         }
     }
 

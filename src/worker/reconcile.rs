@@ -46,9 +46,10 @@ impl Reconcile {
     pub fn hear(&mut self, event: &UpdateEvent, now: Instant) -> Option<ReconcileEvent> {
         let running = self.running.as_mut()?;
         let (behind, failed) = match event.result {
-            UpdateResult::Started => return None,
             UpdateResult::Current { old, new, .. } => (old != Some(new), false),
-            UpdateResult::AnnouncedNotSeen { .. } => (true, false),
+            UpdateResult::Started => return None,
+            // Beside `Current`, which has been heard.
+            UpdateResult::AnnouncedNotSeen { .. } => return None,
             UpdateResult::Failed { .. } => (false, true),
         };
         if !running.left.remove(&event.repo) {

@@ -274,14 +274,13 @@ impl Worker {
 
     fn close(&mut self, order: OrderId) -> io::Result<()> {
         let closing = Closing { due: &mut self.due, state: &mut self.state, now: Instant::now(), chance: chance() };
-        match self.dispatch.close(order, closing) {
-            Some(event) => {
-                say(&self.supervisor, &FromWorker::Update(event))?;
-                let compared = self.reconcile.hear(&event, Instant::now());
-                compared.map_or(Ok(()), |end| say(&self.supervisor, &FromWorker::Reconcile(end)))
+        for event in self.dispatch.close(order, closing) {
+            say(&self.supervisor, &FromWorker::Update(event))?;
+            if let Some(end) = self.reconcile.hear(&event, Instant::now()) {
+                say(&self.supervisor, &FromWorker::Reconcile(end))?;
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 
     /// Orders updates, and says which work trees they are about to write.
