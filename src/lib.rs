@@ -17,7 +17,7 @@
 //! | `listener` | gwg-listener | HTTP and signatures | brief, wire, link, confine, audit, ids |
 //! | `worker` | gwg-worker | what is due, keys, state | brief, wire, link, confine, audit, ids |
 //! | `updater` | gwg-updater | one fetch, one reset, one trigger | brief, wire, confine, audit, ids |
-//! | `owned` | test builds only | listener and updater as an attacker who owns them has them | supervisor, config, listener, updater, brief, wire, confine, ids |
+//! | `owned` | test builds only | the children as an attacker who owns them has them | supervisor, config, listener, updater, brief, wire, confine, ids |
 
 #[cfg(all(feature = "owned", not(debug_assertions)))]
 compile_error!("the feature `owned` makes executables that obey an attacker: it is for tests, never for a release build");
@@ -56,6 +56,8 @@ pub use owned::listener_main as owned_listener_main;
 pub use owned::stand_in_main;
 #[cfg(all(feature = "owned", feature = "updater"))]
 pub use owned::updater_main as owned_updater_main;
+#[cfg(all(feature = "owned", feature = "worker"))]
+pub use owned::worker_main as owned_worker_main;
 #[cfg(feature = "updater")]
 pub use updater::main as updater_main;
 #[cfg(feature = "worker")]

@@ -147,8 +147,11 @@ fn pipe(at: &Path) -> io::Result<()> {
     Ok(mkfifo(at, Mode::from_bits_truncate(0o666))?)
 }
 
-/// All below a directory: kind, owner, size, time of the last change, and a file's content.
-fn seen(directory: &Path) -> BTreeMap<PathBuf, (u32, u32, SystemTime, Vec<u8>)> {
+/// What there is of a path: kind, owner, time of the last change, and a file's content.
+type Seen = BTreeMap<PathBuf, (u32, u32, SystemTime, Vec<u8>)>;
+
+/// All below a directory.
+fn seen(directory: &Path) -> Seen {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap().flatten() {
         let (path, about) = (entry.path(), entry.metadata().unwrap());
@@ -184,7 +187,7 @@ fn publish_second(ground: &Site) -> String {
 }
 
 /// A place outside, and the attack planted by `user`. Gives what is there before the update.
-fn set_up(place: &Place, attack: &Attack, user: u32) -> BTreeMap<PathBuf, (u32, u32, SystemTime, Vec<u8>)> {
+fn set_up(place: &Place, attack: &Attack, user: u32) -> Seen {
     fs::create_dir_all(&place.outside).unwrap();
     for name in ["victim", "main.c"] {
         fs::write(place.outside.join(name), "precious\n").unwrap();
@@ -199,7 +202,7 @@ fn set_up(place: &Place, attack: &Attack, user: u32) -> BTreeMap<PathBuf, (u32, 
 }
 
 /// What an update got the attacker: something outside has changed.
-fn judged(place: &Place, before: &BTreeMap<PathBuf, (u32, u32, SystemTime, Vec<u8>)>) -> io::Result<()> {
+fn judged(place: &Place, before: &Seen) -> io::Result<()> {
     if &seen(&place.outside) == before { Err(io::Error::other("nothing")) } else { Ok(()) }
 }
 
@@ -277,7 +280,7 @@ fn p6_what_is_planted_in_a_tree_leads_an_update_nowhere() {
 }
 
 /// A clone that a script keeps, with the attack planted in it by its owner.
-fn scripted(site: &Site, number: usize, attack: &Attack) -> (Place, BTreeMap<PathBuf, (u32, u32, SystemTime, Vec<u8>)>) {
+fn scripted(site: &Site, number: usize, attack: &Attack) -> (Place, Seen) {
     let home = site.scratch.directory(&format!("scripted-{number}"));
     remote::git(&home, &["clone", "--quiet", site.remote.bare().to_str().unwrap(), "tree"]);
     let url = site.daemon.url(site.remote.name());

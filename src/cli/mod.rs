@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod exit;
 mod manual;
+mod places;
 mod secret;
 mod setup;
 
@@ -33,11 +34,7 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Checks the configuration and prints what would run; exit status 78 where it is wrong.
-    Check {
-        /// Instead, says which layers of confinement this machine offers. Reads no configuration.
-        #[arg(long)]
-        host: bool,
-    },
+    Check(Question),
     /// What can be done with audit files.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -80,6 +77,24 @@ enum AuditCommand {
 /// What this is, and what its executables are linked with.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GWG_LINKED"), ")");
 
+/// What `gwg check` is asked instead of what would run.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct Question {
+    /// Says which layers of confinement this machine offers. Reads no configuration.
+    #[arg(long)]
+    host: bool,
+    /// Prints what AppArmor's local files need for the places that the configuration names.
+    #[arg(long)]
+    apparmor: bool,
+    /// Prints the commands that label those places for SELinux.
+    #[arg(long)]
+    selinux: bool,
+    /// Prints what systemd's unit needs for those places.
+    #[arg(long)]
+    systemd: bool,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   gwg                              run with /etc/gwg/config.yaml
@@ -115,14 +130,23 @@ pub fn main() -> ExitCode {
         Some(Command::Setup(wishes)) => end(setup::text(&wishes)),
         Some(Command::Completions { shell }) => end(completions(shell)),
         Some(Command::Man { output }) => end(manual::write(&Flags::command(), &output).map(|()| String::new()).map_err(Failure::from)),
-        Some(Command::Check { host: true }) => print(&supervisor::host()),
-        Some(Command::Check { host: false }) => {
+        Some(Command::Check(Question { host: true, .. })) => print(&supervisor::host()),
+        Some(Command::Check(question)) => {
             env.dry = true;
             match config::load(flags.config.as_deref(), &env) {
-                Ok(config) => print(&check::report(&config, &env)),
+                Ok(config) => print(&answer(&question, &config, &env)),
                 Err(error) => refuse(&error),
             }
         }
+    }
+}
+
+fn answer(question: &Question, config: &config::Config, env: &config::Environment) -> String {
+    match question {
+        Question { apparmor: true, .. } => places::apparmor(config),
+        Question { selinux: true, .. } => places::selinux(config),
+        Question { systemd: true, .. } => places::systemd(config),
+        Question { .. } => check::report(config, env),
     }
 }
 
@@ -173,7 +197,7 @@ mod tests {
         for words in [["gwg", "check", "--config", "x.yaml"], ["gwg", "--config", "x.yaml", "check"]] {
             let flags = Flags::try_parse_from(words).unwrap();
             assert_eq!(flags.config, Some("x.yaml".into()));
-            assert!(matches!(flags.command, Some(Command::Check { host: false })));
+            assert!(matches!(flags.command, Some(Command::Check(Question { host: false, .. }))));
         }
         assert!(Flags::try_parse_from(["gwg"]).unwrap().command.is_none());
         assert!(Flags::try_parse_from(["gwg", "chekc"]).is_err());

@@ -55,14 +55,14 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let logging = logging(raw.logging.unwrap_or_default(), &files, env, notes);
     let audit = audit::check(raw.audit.unwrap_or_default(), source.owner, &files, env, notes);
     let updater = accounts.as_ref().map_or(env.uid, |accounts| accounts.updater.uid);
-    let mut repos = Repos::new(files, env, updater, initialise, limits.unwrap_or_default());
+    let mut checker = Repos::new(files, env, updater, initialise, limits.unwrap_or_default());
     let written = raw.repos.unwrap_or_default();
     if written.is_empty() {
         // A fresh installation must start: it says what to do next.
         let next = "no repository is configured, so nothing is deployed; write at least one, with url, path, directory and secret";
         notes.warn(&KeyPath::global("repos"), next);
     }
-    let (repos, keys) = repos.check_all(written, notes);
+    let (repos, keys) = checker.check_all(written, notes);
     config_outside(source, &repos, notes);
 
     Some(Config {
@@ -80,6 +80,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
             reconcile_s: reconcile?.div_ceil(1_000),
         },
         initialise,
+        files: checker.files(),
         keys,
         repos,
     })

@@ -1,10 +1,10 @@
 //! Reads the files that a configuration names, each once, with no more than its owner's rights.
 
 use super::error::Fault;
-use super::owner::{Owner, Rights};
+use super::owner::{Owner, Rights, reach};
 use super::sources::Sources;
 use nix::fcntl::OFlag;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -72,7 +72,7 @@ impl Files {
         if let Some(known) = self.seen.get(path) {
             return known.clone();
         }
-        let read = with(self.rights.as_ref(), || read(path, longest));
+        let read = read_as(self.rights.as_ref(), path, longest);
         match &read {
             Ok(content) => self.sources.note(path, &content.found),
             Err(_) => self.sources.note_unread(path),
@@ -80,6 +80,11 @@ impl Files {
         let content = read.map(Rc::new).map_err(|error| self.unreadable(path, &error));
         self.seen.insert(path.to_owned(), content.clone());
         content
+    }
+
+    /// Every file that could be read.
+    pub fn names(&self) -> BTreeSet<PathBuf> {
+        self.seen.iter().filter(|(_, read)| read.is_ok()).map(|(path, _)| path.clone()).collect()
     }
 
     /// Opens a log or audit file for appending; makes it where it is missing, unless `dry`.
@@ -107,13 +112,13 @@ impl Files {
 
 /// Reads a file with the rights of another user, where some are given.
 pub fn read_as(rights: Option<&Rights>, path: &Path, longest: u64) -> io::Result<Content> {
-    with(rights, || read(path, longest))
+    with(rights, path, || read(path, longest))
 }
 
-fn with<T>(rights: Option<&Rights>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+fn with<T>(rights: Option<&Rights>, path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match rights {
-        None => act(),
         Some(rights) => rights.with(act),
+        None => reach(path, act),
     }
 }
 
@@ -130,10 +135,7 @@ fn read(path: &Path, longest: u64) -> io::Result<Content> {
 }
 
 fn open_with(rights: Option<&Rights>, path: &Path, dry: bool) -> io::Result<File> {
-    with(rights, || open_output(path, dry)).or_else(|error| match rights {
-        None => open_as_owner(path, dry).ok_or(error),
-        Some(_) => Err(error),
-    })
+    with(rights, path, || open_output(path, dry))
 }
 
 fn open_output(path: &Path, dry: bool) -> io::Result<File> {
@@ -152,14 +154,6 @@ fn open_output(path: &Path, dry: bool) -> io::Result<File> {
         opened => opened?,
     };
     regular(&file).map(|_| file)
-}
-
-/// A running gwg has given up root's right to write any file. What it may do is become the one whose file,
-/// or directory, it is.
-fn open_as_owner(path: &Path, dry: bool) -> Option<File> {
-    let about = path.symlink_metadata().or_else(|_| path.parent().unwrap_or(path).metadata()).ok()?;
-    let owner = Some(about.uid()).filter(|uid| *uid != 0 && nix::unistd::geteuid().is_root())?;
-    Rights::of(owner).with(|| open_output(path, dry)).ok()
 }
 
 fn regular(file: &File) -> io::Result<Metadata> {

@@ -50,7 +50,7 @@ pub use split::split;
 pub use url::{Remote as RemoteUrl, Transport};
 
 use crate::brief::{Key, Label, RemoteName, listener, updater, worker};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,6 +135,8 @@ pub struct Config {
     pub schedule: worker::Schedule,
     /// Whether missing work trees are cloned at start.
     pub initialise: bool,
+    /// The files with keys, secrets, hosts and certificates that it names: the supervisor reads them.
+    pub files: BTreeSet<PathBuf>,
     /// The distinct ssh keys of all repositories.
     pub keys: Vec<Key>,
     /// The repositories, in the file's order.

@@ -12,7 +12,7 @@ use super::raw::RawRepo;
 use super::{Repo, label, limits, url};
 use crate::brief::updater::Limits;
 use crate::brief::{Key, Label, LabelKind};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -86,6 +86,11 @@ impl<'a> Repos<'a> {
         notes.warnings.append(&mut self.hosts.warnings);
         notes.sources.extend(std::mem::take(&mut self.files.sources));
         (repos, std::mem::take(&mut self.keys).list)
+    }
+
+    /// The files that the configuration names and gwg reads.
+    pub fn files(&self) -> BTreeSet<PathBuf> {
+        self.files.names()
     }
 
     fn check(&mut self, mut raw: RawRepo, at: &mut Place) -> Option<Repo> {

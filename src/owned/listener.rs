@@ -27,6 +27,8 @@ fn run() -> Result<(), StartError> {
     let held = listener::hold()?;
     let at = |what| move |error| StartError::Io { what, error };
     say_ready(&held).map_err(at("the link to the supervisor"))?;
+    // The supervisor's socket does not wait.
+    held.socket.set_nonblocking(false).map_err(at("the listening socket"))?;
     loop {
         let (connection, _) = held.socket.accept().map_err(at("accepting"))?;
         if let Ok(Then::Serve) = obey(&connection, &held) {

@@ -13,9 +13,11 @@
 //!   the connection ends; then the next one. `serve` makes it a listener like any other. Works under the
 //!   stand-in and under the real supervisor.
 //! - updater: where its label is the branch `owned`, on its link to the worker, after the order. The real
-//!   worker commands nothing, so there the branch `owned/NAME` commands the attack NAME, and the answer is a
+//!   worker commands nothing, so there the branch `owned/NAME` commands the attack NAME (with commas in the
+//!   place of tabs), and the answer is a
 //!   line on standard error, which the supervisor logs; then it goes on like any other updater, which is
 //!   what it is with every other label.
+//! - worker (`gwg-owned-worker`): a line on its job link, from an owned listener; nobody answers.
 //!
 //! To add an attack: a function `fn(&Held, &World) -> Tried` in a file of `attacks/`, and a row in the tables of
 //! `attacks/mod.rs`. [`Held`] has the links and the listening socket as raw descriptors: read and write them
@@ -34,6 +36,8 @@ mod stand_in;
 mod updater;
 #[cfg(feature = "supervisor")]
 mod victims;
+#[cfg(feature = "worker")]
+mod worker;
 
 #[cfg(feature = "listener")]
 pub use listener::main as listener_main;
@@ -41,16 +45,16 @@ pub use listener::main as listener_main;
 pub use stand_in::main as stand_in_main;
 #[cfg(feature = "updater")]
 pub use updater::main as updater_main;
+#[cfg(feature = "worker")]
+pub use worker::main as worker_main;
 
 use std::os::fd::RawFd;
 
 /// What the attacker got hold of, besides the memory.
 pub struct Held {
     /// The link to the supervisor.
-    #[expect(dead_code, reason = "for attacks on the supervisor")]
     pub supervisor: RawFd,
-    /// The link to the worker.
-    #[expect(dead_code, reason = "for attacks on the worker")]
+    /// The link to the worker; in a worker, to the listener.
     pub worker: RawFd,
     /// The listening socket, in a listener.
     pub listening: Option<RawFd>,

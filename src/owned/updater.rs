@@ -30,7 +30,7 @@ fn obey(brief: &Brief, supervisor: &UnixStream, worker: &UnixStream) {
         // The end of the link, or of this process, is the end.
         drop(obey_lines(worker, &held));
     } else if let Some(name) = brief.label.name.strip_prefix(ATTACK) {
-        say(&command::obey(name, &held));
+        say(&command::obey(&name.replace(',', "\t"), &held));
     }
 }
 

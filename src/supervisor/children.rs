@@ -11,9 +11,9 @@ use super::run::{Heard, Supervisor};
 use super::transaction::Event;
 use crate::confine::{Role, descriptors};
 use crate::link::{self, LinkError, Sender};
-use crate::wire::Message;
 use crate::wire::listener::{FromListener, ToListener, Waiting};
 use crate::wire::worker::{FromWorker, ToWorker};
+use crate::wire::{Message, WireError};
 use std::error::Error;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -400,7 +400,9 @@ fn note_end(role: Role, process: &Process, exit: Exit, wait: Option<Duration>) {
 async fn listen_to_listener(mut receiver: link::Receiver<FromListener>, birth: Birth, ears: mpsc::Sender<Heard>, journal: Journal) {
     loop {
         match receiver.recv().await {
-            Ok(Some(FromListener::Delivery(event))) => journal.delivery(&event),
+            Ok(Some(FromListener::Delivery(event))) if event.repo.is_none_or(|repo| journal.has(repo)) => journal.delivery(&event),
+            // It was given the repositories of its configuration, and no others.
+            Ok(Some(FromListener::Delivery(_))) => return hand_on(&ears, Heard::Malformed(Role::Listener, birth)).await,
             Ok(Some(FromListener::Lost(count))) => journal::lost(count),
             Ok(Some(said @ (FromListener::Ready { .. } | FromListener::Closed | FromListener::Alive))) => {
                 hand_on(&ears, Heard::Listener(birth, said)).await;
@@ -420,9 +422,10 @@ async fn listen_to_worker(mut receiver: link::Receiver<FromWorker>, birth: Birth
 }
 
 async fn hear_end<M: Message>(end: Result<Option<M>, LinkError>, role: Role, birth: Birth, ears: &mpsc::Sender<Heard>) {
-    // A link that just ends is a process that ends: its own end says more.
-    if let Err(LinkError::Wire(_)) = end {
-        hand_on(ears, Heard::Malformed(role, birth)).await;
+    match end {
+        Err(LinkError::Wire(WireError::TooLong(_) | WireError::Malformed)) => hand_on(ears, Heard::Malformed(role, birth)).await,
+        // A link that just ends, be it in the middle of a message, is a process that ends: its own end says more.
+        Ok(_) | Err(LinkError::Io(_) | LinkError::Wire(WireError::Truncated)) => {}
     }
 }
 

@@ -101,6 +101,11 @@ impl Journal {
         Self { names: Arc::clone(&self.names), before: Arc::clone(&self.before), by: By { name: role.name(), pid } }
     }
 
+    /// Whether the configuration has a repository with this id.
+    pub fn has(&self, repo: RepoId) -> bool {
+        self.names.contains_key(&repo)
+    }
+
     /// The repository's name; empty for one that never was.
     pub fn name(&self, repo: RepoId) -> &str {
         self.names.get(&repo).or_else(|| self.before.get(&repo)).map_or("", String::as_str)

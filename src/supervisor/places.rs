@@ -22,20 +22,50 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// The address is taken, or not ours; the message says what to do.
 pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
-    let fallback = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-    let result = match bind_one(address) {
-        Err(Errno::EAFNOSUPPORT) if address.ip().is_unspecified() => bind_one(fallback),
-        other => other,
+    bind_either(address, false).map_err(|error| refused(address, error))
+}
+
+/// The same while `old` still listens, perhaps on an address that contains this one or is in it, at the same
+/// port: the two share it. The kernel lets other processes of this very user, and of no other, share it too
+/// as long as the socket lives, where they ask for that.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_beside(address: SocketAddr, old: Option<&OwnedFd>) -> io::Result<OwnedFd> {
+    let bound = match (bind_either(address, false), old) {
+        (Err(Errno::EADDRINUSE), Some(old)) => sharing(old, || {
+            let socket = bind_either(address, true)?;
+            setsockopt(&socket, sockopt::ReusePort, &false)?;
+            Ok(socket)
+        }),
+        (bound, _) => bound,
     };
-    result.map_err(|error| {
-        let remedy = match error {
-            Errno::EADDRINUSE => "another process listens there: end it, or choose another `port`",
-            Errno::EADDRNOTAVAIL => "`listen` is no address of this machine",
-            Errno::EACCES => "ports below 1024 want root: choose another `port`",
-            _ => "check `listen` and `port`",
-        };
-        io::Error::other(format!("can't listen on {address}: {}; {remedy}", error.desc()))
-    })
+    bound.map_err(|error| refused(address, error))
+}
+
+fn sharing<T>(old: &OwnedFd, act: impl FnOnce() -> nix::Result<T>) -> nix::Result<T> {
+    setsockopt(old, sockopt::ReusePort, &true)?;
+    let done = act();
+    setsockopt(old, sockopt::ReusePort, &false)?;
+    done
+}
+
+fn bind_either(address: SocketAddr, shared: bool) -> nix::Result<OwnedFd> {
+    let fallback = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    match bind_one(address, shared) {
+        Err(Errno::EAFNOSUPPORT) if address.ip().is_unspecified() => bind_one(fallback, shared),
+        other => other,
+    }
+}
+
+fn refused(address: SocketAddr, error: Errno) -> io::Error {
+    let remedy = match error {
+        Errno::EADDRINUSE => "another process listens there: end it, or choose another `port`",
+        Errno::EADDRNOTAVAIL => "`listen` is no address of this machine",
+        Errno::EACCES => "ports below 1024 want root: choose another `port`",
+        _ => "check `listen` and `port`",
+    };
+    io::Error::other(format!("can't listen on {address}: {}; {remedy}", error.desc()))
 }
 
 /// Lets this process open as many descriptors as it may. Each running update costs a few, and `threads`
@@ -53,10 +83,11 @@ pub fn is_listening(socket: &OwnedFd) -> bool {
     getsockopt(socket, sockopt::AcceptConn).unwrap_or(false)
 }
 
-fn bind_one(address: SocketAddr) -> nix::Result<OwnedFd> {
+fn bind_one(address: SocketAddr, shared: bool) -> nix::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    setsockopt(&socket, sockopt::ReusePort, &shared)?;
     if address.is_ipv6() {
         setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
     }
@@ -155,6 +186,21 @@ mod tests {
         assert!(!is_listening(&socket));
         drop((socket, copy));
         assert!(is_listening(&listen(address).unwrap()));
+    }
+
+    #[test]
+    fn one_address_and_all_of_them_can_follow_each_other_on_one_port() {
+        let one = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = TcpListener::from(one.try_clone().unwrap()).local_addr().unwrap();
+        let all: SocketAddr = format!("[::]:{}", address.port()).parse().unwrap();
+        assert!(listen(all).is_err(), "nothing stands in the way, so this test shows nothing");
+        let wide = listen_beside(all, Some(&one)).unwrap();
+        drop(one);
+        TcpStream::connect(address).unwrap();
+        let narrow = listen_beside(address, Some(&wide)).unwrap();
+        drop(wide);
+        TcpStream::connect(address).unwrap();
+        assert!(is_listening(&narrow));
     }
 
     #[test]

@@ -73,7 +73,10 @@ fn propose(mut config: Config, estate: &mut Estate) -> Result<Reading, Reason> {
     let roster = roster(&config, estate)?;
     let moved = listen != estate.listen;
     let socket = match moved {
-        true => Some(places::listen(listen).map_err(|error| Reason::key(file.clone(), "listen, port", error.to_string()))?),
+        true => Some(
+            places::listen_beside(listen, estate.socket.as_ref())
+                .map_err(|error| Reason::key(file.clone(), "listen, port", error.to_string()))?,
+        ),
         false => None,
     };
     let briefs = config::split(config, &estate.sealed.updaters, &mut estate.next_id);

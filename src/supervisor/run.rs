@@ -34,6 +34,9 @@ use tokio::time::MissedTickBehavior;
 /// What running updates get after SIGTERM before they are killed. The end is within 5 s.
 const GRACE: Duration = Duration::from_millis(4500);
 
+/// What an owned worker might speak of.
+const NEVER_GIVEN: &str = "an event of a repository that never was";
+
 /// What the supervisor owns.
 pub struct Estate {
     /// Where the configuration comes from.
@@ -211,6 +214,9 @@ impl Supervisor {
     }
 
     fn hear_worker(&mut self, birth: Birth, said: FromWorker) {
+        let next_id = self.estate.next_id;
+        // Ids grow, and none is given twice.
+        let was_given = |repo: RepoId| repo.number() < next_id;
         let Some(worker) = self.worker.as_mut().filter(|worker| worker.birth == birth) else { return };
         match said {
             FromWorker::Ready { .. } if worker.ready => self.accuse(Role::Worker, birth, "ready twice"),
@@ -225,8 +231,10 @@ impl Supervisor {
             FromWorker::Unusable(generation) => self.reload_answer(birth, generation, Event::Unusable),
             FromWorker::Committed(generation) => self.hear_committed(birth, generation),
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
+            FromWorker::Update(event) if !was_given(event.repo) => self.accuse(Role::Worker, birth, NEVER_GIVEN),
             FromWorker::Update(event) => self.journal.of(Role::Worker, worker.process.pid).update(&event),
             FromWorker::Reconcile(event) => self.journal.of(Role::Worker, worker.process.pid).reconcile(event),
+            FromWorker::HostKeyRefused(repo, _) if !was_given(repo) => self.accuse(Role::Worker, birth, NEVER_GIVEN),
             FromWorker::HostKeyRefused(repo, key) => {
                 let url = self.estate.sealed.updaters.get(&repo).map_or("", |brief| &brief.url);
                 self.journal.of(Role::Worker, worker.process.pid).host_key_refused(repo, url, key);

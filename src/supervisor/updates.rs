@@ -9,7 +9,8 @@ use crate::brief::updater::Brief;
 use crate::confine::Role;
 use crate::confine::descriptors;
 use crate::ids::{OrderId, RepoId};
-use crate::link::{self, Sender};
+use crate::link::{self, LinkError, Receiver, Sender};
+use crate::wire::WireError;
 use crate::wire::order::Silence;
 use crate::wire::worker::Ended;
 use std::collections::BTreeMap;
@@ -102,7 +103,8 @@ impl Updates {
         let process = process::start(needs.roster.updater(&needs.brief.limits, given, log)?, Some(deadline), ended)?;
         journal::process_started_for(Role::Updater, process.pid, needs.roster.account(Role::Updater), needs.name);
         reader.log(Role::Updater, process.pid, Some(needs.name.to_owned()));
-        let (sender, _) = link::open::<Brief, Silence>(ours.into())?;
+        let (sender, receiver) = link::open::<Brief, Silence>(ours.into())?;
+        tokio::spawn(expect_silence(receiver, process.clone()));
         if sender.send(needs.brief).is_err() {
             process.kill();
         }
@@ -140,6 +142,19 @@ impl Updates {
     /// How many run.
     pub fn running(&self) -> usize {
         self.running.len()
+    }
+}
+
+/// Ends an updater that says anything at all to the supervisor.
+async fn expect_silence(mut receiver: Receiver<Silence>, process: Process) {
+    match receiver.recv().await {
+        // Its end, which is told elsewhere; or a byte or two that never became a message.
+        Ok(None) | Err(LinkError::Io(_) | LinkError::Wire(WireError::Truncated)) => {}
+        Ok(Some(said)) => match said {},
+        Err(LinkError::Wire(WireError::TooLong(_) | WireError::Malformed)) => {
+            journal::violation(Role::Updater, process.pid, "it has nothing to say to the supervisor");
+            process.kill();
+        }
     }
 }
 

@@ -25,6 +25,8 @@ use tokio::sync::{Notify, mpsc, watch};
 const WHOLE: Duration = Duration::from_millis(50);
 /// After what may be a beginning: a truncation, a deletion. The rest is given time.
 const PART: Duration = Duration::from_millis(400);
+/// Before what has changed is read: another writer may have begun just now, and its event be on its way.
+const SURE: Duration = Duration::from_millis(20);
 /// Whatever goes on and on is looked at so often.
 const MOST: Duration = Duration::from_millis(700);
 
@@ -104,16 +106,27 @@ impl Noise {
 struct Settle {
     first: Option<Instant>,
     at: Option<Instant>,
+    /// A change was seen, and nothing was heard since.
+    sure: bool,
 }
 
 impl Settle {
     fn touched(&mut self, touch: Touch, now: Instant) {
         let first = *self.first.get_or_insert(now);
+        self.sure &= now >= first + MOST;
         let wait = match touch {
             Touch::Whole => WHOLE,
             Touch::Part => PART,
         };
         self.at = Some((now + wait).min(first + MOST));
+    }
+
+    /// Something has changed: says whether it may be read, or looked at once more.
+    fn is_sure(&mut self, now: Instant) -> bool {
+        if !self.sure {
+            self.at = Some(now + SURE);
+        }
+        std::mem::replace(&mut self.sure, true)
     }
 
     /// A file is missing: gives whoever is replacing it all the time that there is. Says whether some is left.
@@ -155,7 +168,12 @@ impl Watching {
                 () = tokio::time::sleep_until(look.unwrap_or_else(Instant::now).into()), if look.is_some() => {
                     // Not in one expression: what is borrowed must not be held while this waits.
                     let since = self.look(&sources.borrow());
-                    if since == Since::Gone && settle.waits_on() {
+                    let wait = match since {
+                        Since::Same => false,
+                        Since::Gone => settle.waits_on(),
+                        Since::Changed => !settle.is_sure(Instant::now()),
+                    };
+                    if wait {
                         continue;
                     }
                     settle = Settle::default();
@@ -244,6 +262,21 @@ mod tests {
         assert!(settle.waits_on());
         assert_eq!(settle.at, Some(now + MOST));
         assert!(!settle.waits_on());
+    }
+
+    #[test]
+    fn a_change_is_read_when_nothing_was_heard_for_a_moment_after_it_was_seen() {
+        let (mut settle, begin) = (Settle::default(), Instant::now());
+        let at = |ms| begin + Duration::from_millis(ms);
+        settle.touched(Touch::Whole, begin);
+        assert!(!settle.is_sure(at(50)));
+        assert_eq!(settle.at, Some(at(70)));
+        settle.touched(Touch::Part, at(60));
+        assert!(!settle.is_sure(at(460)), "a writer has begun meanwhile");
+        assert!(settle.is_sure(at(480)));
+        // One that never ends is read at last.
+        settle.touched(Touch::Part, at(710));
+        assert!(settle.is_sure(at(720)));
     }
 
     #[test]

@@ -42,12 +42,20 @@ impl Fault {
 
     /// libgit2 refused something.
     pub fn git(step: Step, error: &git2::Error) -> Self {
-        Self::new(step, of_git(step, error), error.message().trim())
+        let message = match error.message().trim() {
+            "" | "no error" => "it failed, and libgit2 gives no reason",
+            message => message,
+        };
+        Self::new(step, of_git(step, error), message)
     }
 
     /// Says which limit it was, where libgit2 or the kernel found it.
     pub fn explained(self, limits: &Limits) -> Self {
         let said = |needle: &str| self.message.contains(needle);
+        if said("directory nesting too deep") {
+            let message = format!("the work tree holds a directory that is too deep for libgit2: remove it ({})", self.message);
+            return Self { message, ..self };
+        }
         let what = if said("overly large object") {
             format!("an object has more than {} bytes: raise limits.object", limits.object)
         } else if self.step == Step::Fetch && said("too many objects") {

@@ -91,9 +91,12 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
     frame::write(&mut &worker, &FromUpdater::Report(report)).map_err(StartError::Report)
 }
 
-/// One line: the supervisor reads lines. A remote can put anything into a message.
+/// Letters of the longest line.
+const LINE: usize = 1_000;
+
+/// One line: the supervisor reads lines. A remote can put anything into a message, of any length.
 fn say(message: &str) {
-    let mut line: String = message.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let mut line: String = message.chars().take(LINE).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     line.push('\n');
     let _nobody_listens = io::stderr().write_all(line.as_bytes());
 }

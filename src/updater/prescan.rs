@@ -39,7 +39,12 @@ pub fn clear(root: &OwnedFd, plan: &Plan) -> Result<(), Fault> {
 /// Removes what is not of the wanted kind; opens the directory where that is what stands there.
 fn make_way(at: &OwnedFd, name: &[u8], wanted: Kind) -> nix::Result<Option<OwnedFd>> {
     let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
-    match beneath::look(at, &name)?.as_ref().map(Kind::of) {
+    let found = beneath::look(at, &name)?;
+    // libgit2 writes into a file that stands there, and so into all of its names; git makes another.
+    if found.is_some_and(|found| Kind::of(&found) == Kind::File && found.st_nlink > 1) {
+        return beneath::remove_file(at, &name).map(|()| None);
+    }
+    match found.as_ref().map(Kind::of) {
         None => Ok(None),
         Some(Kind::Directory) if wanted == Kind::Directory => match beneath::open_directory(at, name.as_c_str()) {
             Err(Errno::ENOENT) => Ok(None),

@@ -158,6 +158,9 @@ impl Walk<'_> {
 
     /// The kernel takes no other targets, and would cut one at its first NUL.
     fn link(&self, id: Oid, path: &[u8]) -> Result<(), Fault> {
+        if is_gitmodules(path) {
+            return Err(refused(format!("the remote's tree holds the symlink {}, which it must not", shortened(path))));
+        }
         let size = self.size(id, path)?;
         let fits = (1..PATH_MAX as u64).contains(&size);
         if fits && !self.repo.find_blob(id).map_err(git(Step::Verify))?.content().contains(&0) {
@@ -180,6 +183,14 @@ fn refused(message: String) -> Fault {
 /// into the index, which is before anything is written.
 fn may_be_named(name: &[u8]) -> bool {
     !(name.is_empty() || name.contains(&b'/') || name == b"." || name == b".." || name.eq_ignore_ascii_case(b".git"))
+}
+
+/// Whether any file system takes the last component for `.gitmodules`: HFS overlooks letters that are
+/// not ASCII, NTFS has short names. libgit2 refuses such a symlink when half of the tree is written.
+fn is_gitmodules(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name: Vec<u8> = name.iter().filter(|byte| byte.is_ascii()).map(u8::to_ascii_lowercase).collect();
+    [b".gitmodules".as_slice(), b"gitmod~", b"gi7eba~"].iter().any(|begin| name.starts_with(begin))
 }
 
 /// A path for a message: quoted, and not longer than a line.

@@ -12,6 +12,7 @@ use crate::confine::descriptors;
 use crate::confine::enter::Level;
 use crate::ids::{DirectoryId, Generation, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
+use crate::wire::WireError;
 use crate::wire::job::{Job, JobAnswer};
 use crate::wire::worker::{Culprit, FromWorker, ToWorker};
 use std::collections::BTreeSet;
@@ -225,11 +226,12 @@ impl Worker {
         loop {
             let job = match next {
                 Ok(Some(job)) => job,
-                Ok(None) | Err(LinkError::Io(_)) => {
+                // Its end, which may come in the middle of a message.
+                Ok(None) | Err(LinkError::Io(_) | LinkError::Wire(WireError::Truncated)) => {
                     self.listeners.swap_remove(place);
                     return Ok(());
                 }
-                Err(LinkError::Wire(_)) => return self.accuse_listener(place),
+                Err(LinkError::Wire(WireError::TooLong(_) | WireError::Malformed)) => return self.accuse_listener(place),
             };
             let Some(listener) = self.listeners.get_mut(place) else { return Ok(()) };
             if listener.inbox.check(&job).is_err() {

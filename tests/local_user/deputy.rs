@@ -3,7 +3,7 @@
 
 use super::files::House;
 use super::support::scratch::UPDATER;
-use gwg::brief::updater::Brief;
+use gwg::brief::updater::{self, Brief};
 use gwg::brief::{Label, LabelKind};
 use gwg::confine::spawn::{Account, Given, Limits, command};
 use gwg::confine::{Confinement, Role, descriptors};
@@ -26,7 +26,7 @@ pub fn updates(house: &House, user: u32) -> io::Result<()> {
         descriptors: vec![(theirs.into(), descriptors::SUPERVISOR), (peer.into(), descriptors::PEER)],
         log: File::options().write(true).open("/dev/null")?.into(),
         account: (user == 0).then_some(Account { uid: UPDATER, gid: UPDATER }),
-        limits: Limits { descriptors: 256, file_size: None },
+        limits: Limits { descriptors: 256, file_size: None, memory: None },
         umask: 0o022,
         confinement: Confinement::BestEffort,
     };
@@ -42,12 +42,13 @@ pub fn updates(house: &House, user: u32) -> io::Result<()> {
         ca: None,
         connect_ms: 5_000,
         silence_ms: 5_000,
+        limits: updater::Limits::default(),
     };
     frame::write(&mut supervisor, &brief)?;
     frame::write(&mut worker, &Order { key: None, known: true, triggered: None, announced: None })?;
     let report = loop {
         match frame::read(&mut worker)? {
-            FromUpdater::Step(_) => {}
+            FromUpdater::Step(_) | FromUpdater::HostKey(_) => {}
             FromUpdater::Report(report) => break report,
         }
     };

@@ -65,7 +65,8 @@ fn p6_a_stranger_can_do_nothing_to_a_process() {
     }
     site.daemon.set(Mode::Serve);
     site.tree().wait_for(&site.remote.head(), None);
-    assert_eq!(site.gateway.updates(PATH), 1);
+    site.gateway.wait_for_log(0, PATH, &["update ok"]);
+    assert_eq!(site.gateway.updates(PATH), 1, "it was not what was held up");
 }
 
 /// A process that does nothing, for or against anybody.

@@ -1,4 +1,5 @@
 //! What was tried, by whom, and what came of it, as a table on standard output.
+#![allow(clippy::print_stdout)] // The table is for people.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Where the stand-in, the owned listener and the owned updater are.
-const NAMES: [&str; 3] = ["gwg-owned", "gwg-owned-listener", "gwg-owned-updater"];
+/// The stand-in and the owned children.
+const NAMES: [&str; 4] = ["gwg-owned", "gwg-owned-listener", "gwg-owned-updater", "gwg-owned-worker"];
 
 /// The directory with the owned executables, built where they are not up to date. Whoever may not write there
 /// (a user for whom root built the tests) gets those that are there.

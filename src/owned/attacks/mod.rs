@@ -1,4 +1,4 @@
-//! The attacks, in three tables. Each is tried by a process of its own, so that it may break what it likes.
+//! The attacks, in four tables. Each is tried by a process of its own, so that it may break what it likes.
 //!
 //! A call that only returns success proves nothing. So each attack has a [`Proof`], which the harness
 //! looks at: bytes that it planted and told to nobody, a file, another process's health.
@@ -6,6 +6,7 @@
 mod files;
 mod kernel;
 mod limits;
+mod links;
 mod memory;
 mod neighbours;
 mod network;
@@ -15,7 +16,7 @@ mod tree;
 
 use super::Held;
 use super::command::{Tried, World};
-use Proof::{Changes, Deafens, Gives, Hurts, Makes, Reaches, Removes, Says, Writes};
+use Proof::{Changes, Deafens, Gives, Heard, Hurts, Makes, Reaches, Removes, Says, Writes};
 use std::fmt;
 
 /// What shows that an attack succeeded. The words are keys of the [`World`].
@@ -37,6 +38,8 @@ pub enum Proof {
     Reaches(&'static str),
     /// The supervisor's copy of the listening socket takes no connection any more.
     Deafens,
+    /// What is said to a neighbour: the tests of the real processes look at those.
+    Heard,
     /// The answer is this: what the attacker did is inside of its own process, and it looked itself.
     Says(&'static str),
 }
@@ -44,6 +47,7 @@ pub enum Proof {
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Heard => f.write_str("heard\t"),
             Gives(key) => write!(f, "gives\t{key}"),
             Writes(key) => write!(f, "writes\t{key}"),
             Makes(key) => write!(f, "makes\t{key}"),
@@ -213,7 +217,10 @@ pub const UPDATER: &[Attack] = &[
     attack("ask-for-path", "whether another tree has a file", Says("there"), tree::ask),
 ];
 
+/// What an owned process says to its neighbours: whether that was an attack, they decide.
+pub const NEIGHBOURS: &[Attack] = &[attack("say", "whatever a link carries", Heard, links::say)];
+
 /// The attack with this name.
 pub fn find(name: &str) -> Option<&'static Attack> {
-    [BOTH, LISTENER, UPDATER].into_iter().flatten().find(|attack| attack.name == name)
+    [BOTH, LISTENER, UPDATER, NEIGHBOURS].into_iter().flatten().find(|attack| attack.name == name)
 }
