@@ -7,7 +7,7 @@ use super::files::Files;
 use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
-use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, limits, locate};
+use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, limits, locate, proxies};
 use crate::brief::updater::Limits;
 use crate::brief::worker::Schedule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -51,6 +51,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let initialise = raw.initialise.unwrap_or(true);
 
     let limits = limits::check(raw.limits, &Limits::default(), &KeyPath::global("limits"), notes);
+    let proxies = proxies::check(raw.trusted_proxies, raw.proxy_protocol, notes);
     let files = Files::new(source.owner);
     let logging = logging(raw.logging.unwrap_or_default(), &files, env, notes);
     let audit = audit::check(raw.audit.unwrap_or_default(), source.owner, &files, env, notes);
@@ -71,6 +72,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
         listen: SocketAddr::new(listen?, port?),
         accounts,
         confinement: confinement?,
+        proxies: proxies?,
         logging: logging?,
         audit: audit?,
         schedule: Schedule {

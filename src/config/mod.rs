@@ -33,6 +33,7 @@ mod locate;
 mod nearest;
 mod overrides;
 mod owner;
+mod proxies;
 mod raw;
 mod repo;
 mod sources;
@@ -127,6 +128,8 @@ pub struct Config {
     pub accounts: Option<Accounts>,
     /// What the children do where the kernel does not have a layer.
     pub confinement: Confinement,
+    /// Reverse proxies in front of gwg.
+    pub proxies: listener::Proxies,
     /// How the log is written.
     pub logging: Logging,
     /// Where audit records go.

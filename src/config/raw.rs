@@ -21,6 +21,8 @@ pub struct Raw {
     pub worker_user: Option<UserName>,
     pub listener_user: Option<UserName>,
     pub confinement: Option<String>,
+    pub trusted_proxies: Option<Vec<String>>,
+    pub proxy_protocol: Option<bool>,
     pub logging: Option<RawLogging>,
     pub audit: Option<RawAudit>,
     pub limits: Option<RawLimits>,

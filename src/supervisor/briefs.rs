@@ -3,7 +3,7 @@
 //! be started again without reading the configuration anew. Runs in the supervisor.
 
 use super::outcome::Difference;
-use crate::brief::{Key, updater, worker};
+use crate::brief::{Key, listener, updater, worker};
 use crate::config::Briefs;
 use crate::ids::RepoId;
 use crate::wire::frame::{self, Message};
@@ -26,6 +26,8 @@ pub struct Sealed {
     pub names: Arc<BTreeMap<RepoId, String>>,
     /// How updates are scheduled.
     pub schedule: worker::Schedule,
+    /// Whom the listener believes.
+    pub proxies: listener::Proxies,
     /// By which a reload sees that a path, a secret or a key has changed, when they are not here any more.
     prints: BTreeMap<RepoId, u64>,
 }
@@ -41,7 +43,7 @@ impl Sealed {
         for (to_listener, to_worker) in repos.iter().zip(&worker_repos) {
             prints.insert(to_listener.id, print(salt, to_listener, to_worker.key.and_then(|key| keys.get(key.0 as usize)))?);
         }
-        let schedule = worker_head.schedule;
+        let (schedule, proxies) = (worker_head.schedule, head.proxies.clone());
         let listener = seal("gwg-listener brief", |file| {
             frame::write(file, &head)?;
             write_each(file, &repos)
@@ -51,7 +53,7 @@ impl Sealed {
             write_each(file, &keys)?;
             write_each(file, &worker_repos)
         })?;
-        Ok(Self { listener, worker, updaters, names: Arc::new(names), schedule, prints })
+        Ok(Self { listener, worker, updaters, names: Arc::new(names), schedule, proxies, prints })
     }
 
     /// What is different from `before`.
