@@ -105,6 +105,10 @@ fn the_ordinary_day_is_recorded_from_start_to_stop() {
     syslog.wait("update.noop", &[("repo", PATH), ("new", &site.remote.head())]);
     let unknown = "1234567890123456789012345678901234567890";
     site.gateway.deliver(PATH, unknown);
+    // What was changed is told whether or not it is what was announced.
+    let ahead = site.remote.publish(&[("README", "ahead\n")]);
+    site.gateway.deliver(PATH, unknown);
+    syslog.wait("update.ok", &[("repo", PATH), ("new", &ahead)]);
     syslog.wait("update.awaits", &[("repo", PATH), ("announced", unknown), ("attempt", "1")]);
     site.daemon.set(Mode::HangUp);
     site.gateway.deliver(PATH, unknown);

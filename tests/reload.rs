@@ -376,7 +376,13 @@ fn what_belongs_to_another_user_is_read_again_as_it_was_at_the_start() {
     fs::set_permissions(&etc, Permissions::from_mode(0o700)).unwrap();
     let repo = ground.repo().without("secret").set("secretFile", secret.to_str().unwrap());
     // Numbers that the owner may not name: root says them by variables of the environment.
-    let config = Config::new().without("user").without("worker_user").without("listener_user").set("port", gateway::free_port()).repo(repo);
+    let config = Config::new()
+        .without("user")
+        .without("worker_user")
+        .without("listener_user")
+        .without("audit")
+        .set("port", gateway::free_port())
+        .repo(repo);
     let file = ground.scratch.file("etc/gwg.yaml", &config.yaml());
     scratch::give_to_updater(&file);
     let gateway = gateway::Bare::start(&ground.scratch, &file);

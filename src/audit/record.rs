@@ -101,7 +101,7 @@ impl Audit {
         let syslog = syslog.map(|path| Syslog::new(path, Format::new(&tag, facility)));
         let mut state = self.state();
         (state.sinks, state.broken) = (syslog.is_some() || file.is_some(), broken);
-        self.queue.insist(Order::Sinks(Sinks { syslog, file }));
+        self.queue.insist(Order::Sinks(Box::new(Sinks { syslog, file })));
         Ok(chain)
     }
 

@@ -275,7 +275,7 @@ pub(super) mod tests {
             assert!(cut || names == whole, "round {round}: {names:?}");
             assert!(!cut || whole.starts_with(&names[..names.len() - 1]), "round {round}: {names:?}");
             for (value, text) in parsed.fields[3..].iter().map(|(_, value)| value).zip(&shown).filter(|(value, _)| *value != "true") {
-                assert!(value.len() <= super::super::fields::VALUE);
+                assert!(value.len() <= crate::audit::fields::VALUE);
                 match value.strip_suffix("...").filter(|_| value.len() > 120) {
                     Some(start) => assert!(text.as_bytes().starts_with(&original(start).unwrap()), "round {round}"),
                     None => assert_eq!(original(value).unwrap(), text.as_bytes(), "round {round}: {value}"),

@@ -83,7 +83,7 @@ impl Syslog {
             none => none.insert(Logger::new(LoggerBackend::Unix(connect(&self.path)?), self.format.clone())),
         };
         let severity = render::of_severity(entry.event.severity());
-        logger.formatter.format(&mut logger.backend, severity, &entry).map_err(|error| match error {
+        logger.formatter.format(&mut logger.backend, severity, entry).map_err(|error| match error {
             syslog::Error::Write(error) | syslog::Error::Io(error) => error,
             syslog::Error::Initialization(error) => io::Error::other(error),
         })

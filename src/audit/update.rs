@@ -75,8 +75,8 @@ pub enum UpdateResult {
         /// Milliseconds until the next try, where there is one.
         next_ms: u64,
     },
-    /// The tip was deployed, but does not contain the commit that was announced: forges replicate
-    /// lazily. It is tried again.
+    /// What was deployed, as was just told, does not contain the commit that was announced: forges
+    /// replicate lazily. It is tried again.
     AnnouncedNotSeen {
         /// The commit that was announced.
         announced: CommitId,

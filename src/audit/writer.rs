@@ -25,7 +25,7 @@ pub enum Order {
     /// Write this.
     Record(Box<Entry>),
     /// Other sinks from now on.
-    Sinks(Sinks),
+    Sinks(Box<Sinks>),
     /// The audit file was renamed; this is its successor.
     Reopened(File),
     /// Send what waits, until that moment at the latest; answer how many records were not sent.
@@ -119,7 +119,7 @@ impl Writer {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Record(entry) => self.write(*entry),
-            Order::Sinks(sinks) => self.change(sinks),
+            Order::Sinks(sinks) => self.change(*sinks),
             Order::Reopened(file) => {
                 if let Some((old, hash)) = self.file.take() {
                     self.file = open(old.path().to_owned(), file, Some(hash));

@@ -3,6 +3,7 @@
 use super::{RemoteName, Secret};
 use crate::ids::RepoId;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// What comes first: how many repositories follow, and the bounds on strangers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -11,6 +12,65 @@ pub struct Head {
     pub repos: u32,
     /// Bounds for what strangers may use.
     pub limits: Limits,
+    /// Who may say whom a connection or a request comes from.
+    pub proxies: Proxies,
+}
+
+/// Reverse proxies in front of the listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proxies {
+    /// Their addresses. Nobody else is believed.
+    pub trusted: Vec<Network>,
+    /// Each connection begins with a preface of the PROXY protocol.
+    pub protocol: bool,
+}
+
+impl Proxies {
+    /// Whether it is the address of one.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+}
+
+/// Addresses with a common beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    address: IpAddr,
+    /// How many bits are common; at most as many as the address has.
+    bits: u8,
+}
+
+impl Network {
+    /// Reads `192.0.2.0/24`, or an address for itself. `None` where it is neither, or has bits set behind
+    /// the common ones.
+    pub fn read(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let address = address.parse::<IpAddr>().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let network = Self { address, bits: bits.unwrap_or(most) };
+        (network.bits <= most && network.contains(address)).then_some(network)
+    }
+
+    /// Whether the address is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.address.is_ipv4() == address.is_ipv4() && number(address) & self.mask() == number(self.address)
+    }
+
+    /// The common bits. Addresses of IPv4 stand in the last 32 bits.
+    fn mask(&self) -> u128 {
+        let most = if self.address.is_ipv4() { 32 } else { 128 };
+        u128::MAX.checked_shl(most - u32::from(self.bits).min(most)).unwrap_or(0)
+    }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    }
 }
 
 /// Bounds for what strangers may use.
@@ -74,4 +134,32 @@ pub enum Proof {
         /// Whether SHA-1 is accepted where no SHA-256 signature came.
         sha1: bool,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_network_has_the_addresses_that_begin_as_it_does() {
+        for (network, inside, outside) in [
+            ("192.0.2.0/24", "192.0.2.255", "192.0.3.0"),
+            ("192.0.2.7", "192.0.2.7", "192.0.2.6"),
+            ("0.0.0.0/0", "255.255.255.255", "::ffff:1.2.3.4"),
+            ("10.0.0.0/31", "10.0.0.1", "10.0.0.2"),
+            ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
+            ("::/0", "2001:db8::1", "192.0.2.7"),
+            ("::1", "::1", "::2"),
+        ] {
+            let network = Network::read(network).unwrap();
+            assert!(network.contains(inside.parse().unwrap()), "{network:?}");
+            assert!(!network.contains(outside.parse().unwrap()), "{network:?}");
+        }
+        for text in
+            ["", "192.0.2.0/33", "192.0.2.7/24", "::1/64", "192.0.2/24", "/8", "192.0.2.0/", "192.0.2.0/-1", "192.0.2.0/24/1", "::/129"]
+        {
+            assert_eq!(Network::read(text), None, "{text}");
+        }
+    }
 }

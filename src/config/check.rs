@@ -7,7 +7,9 @@ use super::files::Files;
 use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
-use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, hook, limits, locate, operate};
+use super::{
+    Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, hook, limits, locate, operate, proxies,
+};
 use crate::brief::updater::Limits;
 use crate::brief::worker::Schedule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -55,6 +57,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let alert_after = span(raw.alert_after.unwrap_or(ALERT_DEFAULT), 365 * DAY_MS, "alert_after", notes);
 
     let limits = limits::check(raw.limits, &Limits::default(), &KeyPath::global("limits"), notes);
+    let proxies = proxies::check(raw.trusted_proxies, raw.proxy_protocol, notes);
     let files = Files::new(source.owner);
     let logging = logging(raw.logging.unwrap_or_default(), &files, env, notes);
     let audit = audit::check(raw.audit.unwrap_or_default(), source.owner, &files, env, notes);
@@ -80,6 +83,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
         control: control?,
         metrics: metrics?,
         alert_after_s: alert_after?.div_ceil(1_000),
+        proxies: proxies?,
         logging: logging?,
         audit: audit?,
         schedule: Schedule {

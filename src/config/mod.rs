@@ -37,6 +37,7 @@ mod nearest;
 mod operate;
 mod overrides;
 mod owner;
+mod proxies;
 mod raw;
 mod repo;
 mod sources;
@@ -137,6 +138,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Seconds that a repository may fail before `/healthz` says so.
     pub alert_after_s: u64,
+    /// Reverse proxies in front of gwg.
+    pub proxies: listener::Proxies,
     /// How the log is written.
     pub logging: Logging,
     /// Where audit records go.

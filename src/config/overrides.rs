@@ -8,7 +8,7 @@ use super::raw::{Raw, RawAudit, RawControl, RawLimits, RawLogging, RawMetrics, S
 type Set = fn(&mut Raw, &str) -> Result<(), Fault>;
 
 /// Every variable, the key that it overrides, and how.
-const VARIABLES: [(&str, &[&str], Set); 30] = [
+const VARIABLES: [(&str, &[&str], Set); 32] = [
     ("GWG_LISTEN", &["listen"], |raw, text| set(&mut raw.listen, Ok(text.to_owned()))),
     ("GWG_PORT", &["port"], |raw, text| set(&mut raw.port, number(text))),
     ("GWG_RETRY_COUNT", &["retry_count"], |raw, text| set(&mut raw.retry_count, number(text))),
@@ -29,6 +29,10 @@ const VARIABLES: [(&str, &[&str], Set); 30] = [
     ("GWG_LOGGING_OUTPUT", &["logging", "output"], |raw, text| set(&mut logging(raw).output, Ok(text.to_owned()))),
     ("GWG_LOGGING_LEVEL", &["logging", "level"], |raw, text| set(&mut logging(raw).level, Ok(text.to_owned()))),
     ("GWG_LOGGING_TIMESTAMP", &["logging", "timestamp"], |raw, text| set(&mut logging(raw).timestamp, switch(text))),
+    ("GWG_TRUSTED_PROXIES", &["trusted_proxies"], |raw, text| {
+        set(&mut raw.trusted_proxies, Ok(text.split(',').map(str::to_owned).collect()))
+    }),
+    ("GWG_PROXY_PROTOCOL", &["proxy_protocol"], |raw, text| set(&mut raw.proxy_protocol, switch(text))),
     ("GWG_AUDIT_SYSLOG", &["audit", "syslog"], |raw, text| set(&mut audit(raw).syslog, switch(text))),
     ("GWG_AUDIT_FACILITY", &["audit", "facility"], |raw, text| set(&mut audit(raw).facility, Ok(text.to_owned()))),
     ("GWG_AUDIT_TAG", &["audit", "tag"], |raw, text| set(&mut audit(raw).tag, Ok(text.to_owned()))),

@@ -26,6 +26,8 @@ pub struct Raw {
     pub control: Option<RawControl>,
     pub metrics: Option<RawMetrics>,
     pub alert_after: Option<Span>,
+    pub trusted_proxies: Option<Vec<String>>,
+    pub proxy_protocol: Option<bool>,
     pub logging: Option<RawLogging>,
     pub audit: Option<RawAudit>,
     pub limits: Option<RawLimits>,

@@ -26,7 +26,10 @@ pub fn split(config: Config, before: &BTreeMap<RepoId, updater::Brief>, next_id:
     let count = u32::try_from(config.repos.len()).unwrap_or(u32::MAX);
     let keys = u32::try_from(config.keys.len()).unwrap_or(u32::MAX);
     let mut briefs = Briefs {
-        listener: (listener::Head { repos: count, limits: listener::Limits::default() }, Vec::with_capacity(config.repos.len())),
+        listener: (
+            listener::Head { repos: count, limits: listener::Limits::default(), proxies: config.proxies },
+            Vec::with_capacity(config.repos.len()),
+        ),
         worker: (
             worker::Head { keys, repos: count, ids: *next_id, schedule: config.schedule },
             config.keys,

@@ -5,6 +5,7 @@
 
 use super::admit::{End, SlotId, Stage};
 use super::http;
+use super::preface::{self, Preface};
 use super::serve::Server;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
@@ -53,8 +54,8 @@ impl Signal {
 pub struct Connection {
     /// What all connections share.
     pub server: Rc<Server>,
-    /// Who is at the other end.
-    pub source: IpAddr,
+    /// Who is at the other end, or whom the proxy's preface names.
+    source: Cell<IpAddr>,
     slot: SlotId,
     signal: Rc<Signal>,
     /// A request is not read whole.
@@ -66,7 +67,12 @@ impl Connection {
     pub fn new(server: Rc<Server>, source: IpAddr) -> Self {
         let signal = Rc::<Signal>::default();
         let slot = server.enter(Rc::clone(&signal));
-        Self { server, source, slot, signal, unread: Cell::new(false) }
+        Self { server, source: Cell::new(source), slot, signal, unread: Cell::new(false) }
+    }
+
+    /// Who is at the other end, as far as its connection tells.
+    pub fn source(&self) -> IpAddr {
+        self.source.get()
     }
 
     /// Polls what a request waits for, unless it is ended first. This is polled in the connection's
@@ -140,7 +146,8 @@ impl Drop for Connection {
 /// Serves one connection until its end.
 pub async fn run(stream: TcpStream, connection: Connection) {
     let connection = &connection;
-    let socket = Socket { stream: TokioIo::new(stream), connection };
+    let preface = connection.server.proxies.protocol.then(Vec::new);
+    let socket = Socket { stream: TokioIo::new(stream), connection, preface, first: Vec::new() };
     let service = service_fn(|request| http::respond(connection, request));
     let mut requests = pin!(connection.server.http.serve_connection(socket, service));
     let result = std::future::poll_fn(|cx| {
@@ -157,7 +164,7 @@ pub async fn run(stream: TcpStream, connection: Connection) {
     })
     .await;
     if result.is_err_and(|error| error.is_parse()) {
-        connection.server.events.malformed(connection.source);
+        connection.server.events.malformed(connection.source());
     }
 }
 
@@ -166,11 +173,41 @@ pub async fn run(stream: TcpStream, connection: Connection) {
 struct Socket<'a> {
     stream: TokioIo<TcpStream>,
     connection: &'a Connection,
+    /// What has come of the PROXY protocol's preface, as long as it is not whole.
+    preface: Option<Vec<u8>>,
+    /// Bytes that came behind it.
+    first: Vec<u8>,
 }
 
 impl Socket<'_> {
     fn stream(&mut self) -> Pin<&mut TokioIo<TcpStream>> {
         Pin::new(&mut self.stream)
+    }
+
+    /// Reads of the preface what there is. A peer that sends none, or may not, is a stranger who speaks
+    /// something else.
+    fn poll_preface(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut room = [0; preface::LONGEST];
+        let mut buffer = ReadBuf::new(&mut room);
+        ready!(Pin::new(self.stream.inner_mut()).poll_read(cx, &mut buffer))?;
+        let connection = self.connection;
+        let so_far = self.preface.get_or_insert_default();
+        so_far.extend_from_slice(buffer.filled());
+        let read = match preface::read(so_far) {
+            // Gone before it said a word: nobody asked anything.
+            _ if so_far.is_empty() => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Preface::Partial if !buffer.filled().is_empty() => return Poll::Ready(Ok(())),
+            read if connection.server.proxies.trusts(connection.source()) => read,
+            _ => Preface::Wrong,
+        };
+        let Preface::Whole(length, client) = read else {
+            connection.server.events.malformed(connection.source());
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        };
+        self.first = so_far.split_off(length);
+        self.preface = None;
+        connection.source.set(client.unwrap_or_else(|| connection.source()));
+        Poll::Ready(Ok(()))
     }
 
     /// Throws away what still comes, until the sender closes or a deadline ends it.
@@ -188,8 +225,17 @@ impl Socket<'_> {
 }
 
 impl Read for Socket<'_> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_read(cx, buffer)
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        while self.preface.is_some() {
+            ready!(self.poll_preface(cx))?;
+        }
+        if self.first.is_empty() {
+            return self.stream().poll_read(cx, buffer);
+        }
+        let fits = self.first.len().min(buffer.remaining());
+        let rest = self.first.split_off(fits);
+        buffer.put_slice(&std::mem::replace(&mut self.first, rest));
+        Poll::Ready(Ok(()))
     }
 }
 

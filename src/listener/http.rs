@@ -7,6 +7,7 @@ use super::answer::{self, Answer};
 use super::body;
 use super::connection::Connection;
 use super::events::Record;
+use super::forwarded;
 use super::github::{self, Form, Intent};
 use super::route::Route;
 use crate::audit::{DeliveryResult, Ignored, Rejected};
@@ -38,7 +39,8 @@ pub fn builder() -> http1::Builder {
 pub async fn respond(connection: &Connection, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let (head, mut incoming) = request.into_parts();
     connection.begins(!incoming.is_end_stream());
-    let mut record = Record::begin(&connection.server.events, connection.source);
+    let client = forwarded::client(connection.source(), &head.headers, &connection.server.proxies);
+    let mut record = Record::begin(&connection.server.events, client);
     let outcome = deliver(connection, &head, &mut incoming, &mut record).await;
     record.result = outcome.unwrap_or_else(DeliveryResult::Rejected);
     connection.answers();

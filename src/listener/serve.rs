@@ -11,7 +11,7 @@ use super::jobs::Jobs;
 use super::outbox::UnknownJob;
 use super::route::Routes;
 use super::scrape::Scrapes;
-use crate::brief::listener::Limits;
+use crate::brief::listener::{Limits, Proxies};
 use crate::link::{self, LinkError, NotTaken, Receiver, Sender};
 use crate::wire::job::{Job, JobAnswer};
 use crate::wire::listener::{FromListener, ToListener, Waiting};
@@ -71,6 +71,8 @@ pub struct Given {
     pub socket: TcpListener,
     /// Bounds for strangers.
     pub limits: Limits,
+    /// Who may say whom something comes from.
+    pub proxies: Proxies,
     /// The configured paths.
     pub routes: Routes,
     /// The version of Landlock that holds.
@@ -85,6 +87,8 @@ pub struct Given {
 pub struct Server {
     /// Bounds for strangers.
     pub limits: Limits,
+    /// Who may say whom something comes from.
+    pub proxies: Proxies,
     /// The configured paths.
     pub routes: Routes,
     /// Jobs for the worker.
@@ -145,6 +149,7 @@ pub async fn serve(given: Given) -> Result<(), ServeError> {
     let (to_worker, worker) = given.worker;
     let server = Rc::new(Server {
         limits: given.limits,
+        proxies: given.proxies,
         routes: given.routes,
         jobs: Jobs::new(to_worker),
         events: Events::new(to_supervisor.clone()),

@@ -5,7 +5,7 @@
 
 use super::route::{RouteError, Routes};
 use super::serve::{self, Given, ServeError};
-use crate::brief::listener::{Head, Limits, Repo};
+use crate::brief::listener::{Head, Limits, Proxies, Repo};
 use crate::confine::descriptors::Brief;
 use crate::confine::enter::{self, ConfineError, Entered};
 use crate::confine::{Role, descriptors};
@@ -49,6 +49,7 @@ pub struct Held {
     /// The version of Landlock that holds.
     pub landlock: u8,
     limits: Limits,
+    proxies: Proxies,
     routes: Routes,
     /// The link to the supervisor.
     pub supervisor: OwnedFd,
@@ -78,10 +79,10 @@ pub fn hold() -> Result<Held, StartError> {
         Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default()).map_err(io_at("the runtime"))?;
     let landlock = doors.close()?.landlock;
     let brief = descriptors::take_brief().map_err(|_| StartError::NotGiven(descriptors::BRIEF))?;
-    let (limits, routes) = read_brief(brief)?;
+    let (limits, proxies, routes) = read_brief(brief)?;
     let worker = take(descriptors::PEER)?;
     let socket = std::net::TcpListener::from(take(descriptors::OWN)?);
-    Ok(Held { runtime, landlock, limits, routes, supervisor, worker, socket })
+    Ok(Held { runtime, landlock, limits, proxies, routes, supervisor, worker, socket })
 }
 
 /// Serves with what is held until told to drain.
@@ -89,12 +90,13 @@ pub fn hold() -> Result<Held, StartError> {
 /// # Errors
 /// See [`StartError`].
 pub fn serve(held: Held) -> Result<(), StartError> {
-    let Held { runtime, landlock, limits, routes, supervisor, worker, socket } = held;
+    let Held { runtime, landlock, limits, proxies, routes, supervisor, worker, socket } = held;
     runtime.block_on(async {
         socket.set_nonblocking(true).map_err(io_at("the listening socket"))?;
         let given = Given {
             socket: tokio::net::TcpListener::from_std(socket).map_err(io_at("the listening socket"))?,
             limits,
+            proxies,
             routes,
             landlock,
             supervisor: link::open(supervisor).map_err(io_at("the link to the supervisor"))?,
@@ -113,14 +115,14 @@ fn io_at(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 /// Reads the brief. The secrets in it are turned into keyed hash states and wiped.
-fn read_brief(mut from: Brief) -> Result<(Limits, Routes), StartError> {
+fn read_brief(mut from: Brief) -> Result<(Limits, Proxies, Routes), StartError> {
     let head: Head = frame::read(&mut from).map_err(StartError::Brief)?;
     let mut routes = Routes::default();
     for _ in 0..head.repos {
         let repo: Repo = frame::read(&mut from).map_err(StartError::Brief)?;
         routes.add(repo)?;
     }
-    Ok((head.limits, routes))
+    Ok((head.limits, head.proxies, routes))
 }
 
 #[cfg(test)]
@@ -135,7 +137,7 @@ mod tests {
 
     fn written(repos: u32, announced: u32) -> File {
         let mut file = tempfile::tempfile().unwrap();
-        frame::write(&mut file, &Head { repos: announced, limits: Limits::default() }).unwrap();
+        frame::write(&mut file, &Head { repos: announced, limits: Limits::default(), proxies: Proxies::default() }).unwrap();
         for number in 0..repos {
             let repo = Repo {
                 id: RepoId::new(number),
@@ -153,7 +155,7 @@ mod tests {
     fn a_brief_is_read_from_its_start_again_and_again() {
         let file = written(3, 3);
         for _ in 0..2 {
-            let (limits, routes) = read_brief(Brief::of(file.try_clone().unwrap())).unwrap();
+            let (limits, _, routes) = read_brief(Brief::of(file.try_clone().unwrap())).unwrap();
             assert_eq!(limits, Limits::default());
             assert_eq!(routes.find("/2").unwrap().repo, RepoId::new(2));
         }

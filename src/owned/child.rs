@@ -2,7 +2,7 @@
 //! which commands come. Runs in the stand-in.
 
 use super::command::World;
-use crate::brief::listener::{Head, Limits};
+use crate::brief::listener::{Head, Limits, Proxies};
 use crate::brief::updater::{self, Brief};
 use crate::brief::{Label, LabelKind};
 use crate::confine::{Role, descriptors};
@@ -63,7 +63,7 @@ impl Child {
         let (theirs, supervisor) = UnixStream::pair()?;
         let (peer, worker) = UnixStream::pair()?;
         let mut brief = File::from(memfd_create("brief", MFdFlags::MFD_CLOEXEC)?);
-        frame::write(&mut brief, &Head { repos: 0, limits: Limits::default() })?;
+        frame::write(&mut brief, &Head { repos: 0, limits: Limits::default(), proxies: Proxies::default() })?;
         let given = vec![
             (theirs.into(), descriptors::SUPERVISOR),
             (peer.into(), descriptors::PEER),

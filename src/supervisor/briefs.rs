@@ -4,7 +4,7 @@
 
 use super::control::RepoInfo;
 use super::outcome::Difference;
-use crate::brief::{Key, updater, worker};
+use crate::brief::{Key, listener, updater, worker};
 use crate::config::{Briefs, HookBrief, Hooks};
 use crate::ids::RepoId;
 use crate::wire::frame::{self, Message};
@@ -30,6 +30,8 @@ pub struct Sealed {
     pub names: Arc<BTreeMap<RepoId, String>>,
     /// How updates are scheduled.
     pub schedule: worker::Schedule,
+    /// Whom the listener believes.
+    pub proxies: listener::Proxies,
     /// By which a reload sees that a path, a secret, a key or a hook has changed, when they are not here any more.
     prints: BTreeMap<RepoId, u64>,
 }
@@ -48,7 +50,7 @@ impl Sealed {
                 print(salt, to_listener, to_worker.key.and_then(|key| keys.get(key.0 as usize)), hooks.get(&to_listener.id))?,
             );
         }
-        let schedule = worker_head.schedule;
+        let (schedule, proxies) = (worker_head.schedule, head.proxies.clone());
         let listener = seal("gwg-listener brief", |file| {
             frame::write(file, &head)?;
             write_each(file, &repos)
@@ -58,7 +60,7 @@ impl Sealed {
             write_each(file, &keys)?;
             write_each(file, &worker_repos)
         })?;
-        Ok(Self { listener, worker, updaters, hooks, names: Arc::new(names), schedule, prints })
+        Ok(Self { listener, worker, updaters, hooks, names: Arc::new(names), schedule, proxies, prints })
     }
 
     /// What is different from `before`.

@@ -90,7 +90,8 @@ fn propose(mut config: Config, estate: &mut Estate) -> Result<Reading, Reason> {
     let briefs = config::split(config, &estate.sealed.updaters, &mut estate.next_id);
     let sealed = Sealed::new(briefs, &estate.salt).map_err(|error| Reason::of(format!("the briefs: {error}")))?;
     let difference = sealed.difference(&estate.sealed);
-    let same = !moved && difference == Difference::default() && sealed.schedule == estate.sealed.schedule && roster == estate.roster;
+    let as_before = sealed.schedule == estate.sealed.schedule && sealed.proxies == estate.sealed.proxies;
+    let same = !moved && difference == Difference::default() && as_before && roster == estate.roster;
     if same && terms == estate.terms && logging.shape == *estate.log.shape() && outputs::is(&logging.audit) {
         return Ok(Reading::Same(logging));
     }

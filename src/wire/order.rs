@@ -14,7 +14,7 @@ impl Message for updater::Brief {
     const MAX: usize = BRIEF_MAX;
 }
 impl Message for listener::Head {
-    const MAX: usize = 256;
+    const MAX: usize = 4096;
 }
 impl Message for listener::Repo {
     const MAX: usize = BRIEF_MAX;

@@ -120,16 +120,22 @@ impl Dispatch {
         }
     }
 
-    /// Closes an order whose end is whole: state, scheduler, and the event to tell.
-    pub fn close(&mut self, order: OrderId, closing: Closing<'_>) -> Option<UpdateEvent> {
+    /// Closes an order whose end is whole: state, scheduler, and the events to tell. None of them: its end
+    /// is not whole yet.
+    pub fn close(&mut self, order: OrderId, closing: Closing<'_>) -> Vec<UpdateEvent> {
+        let Some((running, how)) = self.whole(order) else { return Vec::new() };
+        let outcome = running.outcome(how);
+        closing.close(&running, outcome)
+    }
+
+    /// An order, and how it ended, where both halves of its end have come.
+    fn whole(&mut self, order: OrderId) -> Option<(Running, Ended)> {
         let running = self.running.get(&order)?;
         let how = running.ended?;
         if running.linked && running.told.is_none() {
             return None;
         }
-        let running = self.running.remove(&order)?;
-        let outcome = running.outcome(how);
-        Some(closing.close(&running, outcome))
+        Some((self.running.remove(&order)?, how))
     }
 
     /// Whether nothing runs.
@@ -150,7 +156,7 @@ pub struct Closing<'a> {
 }
 
 impl Closing<'_> {
-    fn close(mut self, running: &Running, outcome: Result<(Report, Current), Failure>) -> UpdateEvent {
+    fn close(mut self, running: &Running, outcome: Result<(Report, Current), Failure>) -> Vec<UpdateEvent> {
         let ms = millis(self.now - running.since);
         let event = |result| UpdateEvent { repo: running.repo, cause: running.mark.cause, delivery: running.mark.delivery, result };
         let (report, current) = match outcome {
@@ -161,7 +167,7 @@ impl Closing<'_> {
                 if last {
                     self.after_failure(running.repo, attempt);
                 }
-                return event(UpdateResult::Failed { failure, attempt, last, next_ms: millis(wait), ms });
+                return vec![event(UpdateResult::Failed { failure, attempt, last, next_ms: millis(wait), ms })];
             }
         };
         let mut old = report.old;
@@ -176,14 +182,15 @@ impl Closing<'_> {
         let Current { new, forced, triggered, seen } = current;
         let well = event(UpdateResult::Current { old, new, forced, triggered, bytes: report.bytes, ms });
         if self.after_success(running, new, seen) {
-            return well;
+            return vec![well];
         }
         let went = if seen { Went::Well } else { Went::NotSeen };
         match (self.due.end(running.repo, went, self.now, self.chance), running.mark.announced) {
             (Some(retry), Some(announced)) => {
-                event(UpdateResult::AnnouncedNotSeen { announced, new, attempt: retry.attempt, next_ms: millis(retry.wait) })
+                let (attempt, next_ms) = (retry.attempt, millis(retry.wait));
+                vec![well, event(UpdateResult::AnnouncedNotSeen { announced, new, attempt, next_ms })]
             }
-            _ => well,
+            _ => vec![well],
         }
     }
 
@@ -352,7 +359,7 @@ mod tests {
             let now = self.now;
             let Self { due, state, hooks, brief, .. } = self;
             let closing = Closing { due, state, hooks, repos: &brief.repos, now, chance: 0 };
-            self.dispatch.close(order, closing)
+            self.dispatch.close(order, closing).pop()
         }
     }
 

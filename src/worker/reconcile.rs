@@ -49,7 +49,8 @@ impl Reconcile {
             // A hook follows an update that was counted.
             UpdateResult::Started | UpdateResult::HookFailed { .. } => return None,
             UpdateResult::Current { old, new, .. } => (old != Some(new), false),
-            UpdateResult::AnnouncedNotSeen { .. } => (true, false),
+            // Beside `Current`, which has been heard.
+            UpdateResult::AnnouncedNotSeen { .. } => return None,
             UpdateResult::Failed { .. } => (false, true),
         };
         if !running.left.remove(&event.repo) {

@@ -335,14 +335,13 @@ impl Worker {
     fn close(&mut self, order: OrderId) -> io::Result<()> {
         let Self { due, state, hooks, brief, .. } = self;
         let closing = Closing { due, state, hooks, repos: &brief.repos, now: Instant::now(), chance: chance() };
-        match self.dispatch.close(order, closing) {
-            Some(event) => {
-                say(&self.supervisor, &FromWorker::Update(event))?;
-                let compared = self.reconcile.hear(&event, Instant::now());
-                compared.map_or(Ok(()), |end| say(&self.supervisor, &FromWorker::Reconcile(end)))
+        for event in self.dispatch.close(order, closing) {
+            say(&self.supervisor, &FromWorker::Update(event))?;
+            if let Some(end) = self.reconcile.hear(&event, Instant::now()) {
+                say(&self.supervisor, &FromWorker::Reconcile(end))?;
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 
     fn end_hook(&mut self, repo: RepoId, how: HookEnded) -> io::Result<()> {

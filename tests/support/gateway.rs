@@ -222,6 +222,8 @@ impl Bare {
     pub fn start(scratch: &Scratch, file: &Path) -> Self {
         let log = Log::default();
         let mut command = with_config(command(scratch, None), file);
+        // Never the machine's own syslog.
+        command.env("GWG_AUDIT_SYSLOG", "false");
         if super::need::is_root() {
             let users = [("GWG_USER", scratch::UPDATER), ("GWG_WORKER_USER", scratch::WORKER), ("GWG_LISTENER_USER", scratch::LISTENER)];
             command.envs(users.map(|(name, user)| (name, user.to_string())));

@@ -236,3 +236,23 @@ fn a_message_is_one_line_and_holds_nothing_that_a_terminal_obeys() {
         assert!(error.lines().all(|line| line.starts_with('/')), "{error:?}");
     }
 }
+
+#[test]
+fn audit_and_proxies_are_checked() {
+    let bench = Bench::new();
+    for (block, key, what) in [
+        ("audit: {facility: local9}", "audit.facility", "no facility \"local9\"; did you mean local"),
+        ("audit: {facility: x}", "audit.facility", "write one of authpriv"),
+        ("audit: {tag: \"web hooks\"}", "audit.tag", "this is no tag"),
+        ("audit: {file: audit}", "audit.file", "write the whole path"),
+        ("audit: {file: /nonexistent/audit}", "audit.file", "can't be opened"),
+        ("audit: {socket: log}", "audit.socket", "relative"),
+        ("audit: {sylog: true}", "audit.sylog", "did you mean syslog?"),
+        ("trusted_proxies: [10.0.0.1/8]", "trusted_proxies[0]", "\"10.0.0.1/8\" is no network"),
+        ("trusted_proxies: [\"::1\", proxy.example]", "trusted_proxies[1]", "\"proxy.example\" is no network"),
+        ("proxy_protocol: true", "proxy_protocol", "no proxy that could speak it"),
+    ] {
+        let error = bench.error("c.yaml", &format!("{block}\n{}", super::SMALL));
+        assert!(error.contains(key) && error.contains(what), "{block}: {error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! What the tests share: a running listener, and clients that say exactly what they are told to.
 
 use crate::audit::{DeliveryEvent, DeliveryResult};
-use crate::brief::listener::{Limits, Proof, Repo};
+use crate::brief::listener::{Limits, Proof, Proxies, Repo};
 use crate::brief::{RemoteName, Secret};
 use crate::ids::RepoId;
 use crate::link;
@@ -39,6 +39,11 @@ pub struct House {
 impl House {
     /// Starts a listener with two paths: `/hook` is signed, `/open` is not.
     pub fn start(limits: Limits) -> Self {
+        Self::behind(Proxies::default(), limits)
+    }
+
+    /// The same behind proxies.
+    pub fn behind(proxies: Proxies, limits: Limits) -> Self {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
@@ -52,6 +57,7 @@ impl House {
                 let given = Given {
                     socket: tokio::net::TcpListener::from_std(socket).unwrap(),
                     limits,
+                    proxies,
                     routes: routes(),
                     landlock: 0,
                     supervisor: link::open(their_supervisor.into()).unwrap(),

@@ -6,3 +6,4 @@ mod answers;
 mod bounds;
 mod house;
 mod neighbours;
+mod proxies;
