@@ -11,9 +11,9 @@
 //! | [`link`] | supervisor, listener, worker | typed ends of a socketpair, for tokio | wire, confine, ids |
 //! | [`confine`] | every process | privileges given before exec and dropped after it; descriptors | – |
 //! | [`audit`] | every process | what happened, as types | ids |
-//! | `config` | supervisor | file → checked configuration → briefs | ids, brief |
+//! | `config` | supervisor | file → checked configuration → briefs | ids, brief, audit |
 //! | `supervisor` | supervisor | starts, restarts and ends processes; writes the log | config, brief, wire, link, confine, audit, ids |
-//! | `cli` | supervisor's executable | the operator's commands | config, brief, wire, supervisor, ids |
+//! | `cli` | supervisor's executable | the operator's commands | config, brief, wire, supervisor, audit, ids |
 //! | `listener` | gwg-listener | HTTP and signatures | brief, wire, link, confine, audit, ids |
 //! | `worker` | gwg-worker | what is due, keys, state | brief, wire, link, confine, audit, ids |
 //! | `updater` | gwg-updater | one fetch, one reset, one trigger | brief, wire, confine, audit, ids |

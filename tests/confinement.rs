@@ -108,8 +108,8 @@ fn as_root_the_supervisor_keeps_only_what_it_needs() {
     let Some(()) = need::root() else { return };
     let site = Site::new();
     let effective = u64::from_str_radix(&site.gateway.process().status("CapEff").unwrap(), 16).unwrap();
-    // kill, setgid, setuid, setpcap, net_bind_service, sys_admin: capabilities(7).
-    let kept = [5, 6, 7, 8, 10, 21].iter().fold(0, |set, number| set | 1_u64 << number);
+    // dac_read_search, kill, setgid, setuid, setpcap, net_bind_service, sys_admin: capabilities(7).
+    let kept = [2, 5, 6, 7, 8, 10, 21].iter().fold(0, |set, number| set | 1_u64 << number);
     assert_eq!(effective & !kept, 0, "{effective:x}");
     for set in ["CapPrm", "CapBnd"] {
         assert_eq!(u64::from_str_radix(&site.gateway.process().status(set).unwrap(), 16).unwrap() & !kept, 0, "{set}");

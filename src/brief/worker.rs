@@ -12,6 +12,8 @@ pub struct Head {
     pub keys: u32,
     /// How many [`Repo`] frames follow those.
     pub repos: u32,
+    /// All numbers of repositories that listeners were ever given, earlier ones included, are below this.
+    pub ids: u32,
     /// How updates are scheduled.
     pub schedule: Schedule,
 }
@@ -45,4 +47,7 @@ pub struct Repo {
     /// Whether it is due as soon as the worker starts. Not so where the work tree is missing and
     /// `initialise` is off: then the first push clones it.
     pub reconcile: bool,
+    /// Whether it is new, or where it comes from or goes to is another than in the brief before: then it is
+    /// due as soon as this brief is in force.
+    pub changed: bool,
 }

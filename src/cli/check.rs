@@ -1,7 +1,7 @@
 //! `gwg check`: what would run, for people. Pure: a checked configuration in, text out.
 
 use crate::brief::listener::Proof;
-use crate::config::{Account, Config, Confinement, Environment, LogFormat, LogOutput, Repo};
+use crate::config::{Account, Audit, Config, Confinement, Environment, LogFormat, LogOutput, Repo};
 
 use std::fmt::Write;
 
@@ -43,8 +43,9 @@ fn head(config: &Config, env: &Environment, text: &mut String) {
     };
     match &config.logging.output {
         LogOutput::Stdout => line(text, format_args!("  log         {format}, to standard output")),
-        LogOutput::File { path, file: _ } => line(text, format_args!("  log         {format}, to {}", path.display())),
+        LogOutput::File(log) => line(text, format_args!("  log         {format}, to {}", log.path.display())),
     }
+    audit(&config.audit, text);
     let schedule = config.schedule;
     line(
         text,
@@ -58,6 +59,15 @@ fn head(config: &Config, env: &Environment, text: &mut String) {
         seconds if seconds % 3600 == 0 => line(text, format_args!("  reconcile   at start and every {} h", seconds / 3600)),
         seconds => line(text, format_args!("  reconcile   at start and every {seconds} s")),
     }
+}
+
+fn audit(audit: &Audit, text: &mut String) {
+    let facility = audit.facility.map_or(String::new(), |facility| format!(" as {}", facility.word()));
+    let syslog = audit.syslog.as_ref().map(|socket| format!("to syslog at {}{facility}", socket.display()));
+    let file = audit.file.as_ref().map(|file| format!("to {}", file.path.display()));
+    let places: Vec<String> = [syslog, file].into_iter().flatten().collect();
+    let places = if places.is_empty() { "to the log only".to_owned() } else { places.join(" and ") };
+    line(text, format_args!("  audit       {places}"));
 }
 
 fn user(account: &Account) -> String {

@@ -1,5 +1,6 @@
 //! The operator's commands. Runs in the supervisor's executable; flags and help have one source.
 
+mod audit;
 mod check;
 mod demo;
 mod exit;
@@ -34,6 +35,9 @@ struct Flags {
 enum Command {
     /// Checks the configuration and prints what would run; exit status 78 where it is wrong.
     Check(Question),
+    /// What can be done with audit files.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Shows the main job on this machine, with nothing but its own git.
     ///
     /// Sets up a remote on loopback, starts the real processes on it, pushes, delivers, forges and
@@ -54,6 +58,19 @@ enum Command {
         /// Where to.
         #[arg(long, value_name = "DIR")]
         output: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Says whether each record of an audit file is as it was written and in its place, and which is not.
+    ///
+    /// Of several files, the older first, the chain must go on from one to the next. Exit status 1 where
+    /// a record was changed, removed or moved. What is missing at the end shows beside syslog only.
+    Verify {
+        /// The files.
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
     },
 }
 
@@ -85,6 +102,7 @@ Examples:
   gwg check --config ./site.toml   say what that would do, or what is wrong with it
   gwg check --host                 say how far this machine can confine gwg's processes
   gwg setup git@HOST:PATH          say what a new repository needs
+  gwg audit verify FILE            say whether an audit file is as it was written
   GWG_PORT=8080 gwg                variables override global keys";
 
 /// Reads the flags and does what they say.
@@ -98,11 +116,16 @@ pub fn main() -> ExitCode {
     }
     let mut env = config::Environment::of_process();
     match flags.command {
-        None => match config::load(flags.config.as_deref(), &env) {
-            Ok(config) => supervisor::main(config),
-            Err(error) => refuse(&error),
-        },
+        None => {
+            supervisor::hold_hangups();
+            let origin = config::Origin { file: flags.config, env };
+            match origin.load() {
+                (Ok(config), sources) => supervisor::main(config, origin, sources),
+                (Err(error), _) => refuse(&error),
+            }
+        }
         Some(Command::Demo) => demo::main(),
+        Some(Command::Audit(AuditCommand::Verify { files })) => audit::main(&files),
         Some(Command::Secret) => end(secret::make().map(|secret| secret + "\n")),
         Some(Command::Setup(wishes)) => end(setup::text(&wishes)),
         Some(Command::Completions { shell }) => end(completions(shell)),

@@ -124,7 +124,7 @@ fn read(config: &Config) -> impl Iterator<Item = &Path> {
 fn log(config: &Config) -> impl Iterator<Item = &Path> {
     let file = match &config.logging.output {
         LogOutput::Stdout => None,
-        LogOutput::File { path, .. } => Some(path.as_path()),
+        LogOutput::File(file) => Some(file.path.as_path()),
     };
     file.into_iter().filter(|file| !is_below(file, &[LOG]))
 }

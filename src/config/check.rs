@@ -7,7 +7,7 @@ use super::files::Files;
 use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
-use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, confinement, directories, limits, locate};
+use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, limits, locate};
 use crate::brief::updater::Limits;
 use crate::brief::worker::Schedule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,11 +18,11 @@ const DAY_MS: u64 = 86_400_000;
 const RECONCILE_DEFAULT: Span = Span(6 * 3_600_000);
 
 /// Checks the whole configuration.
-pub fn check(raw: Raw, source: &Source, env: &Environment, mut notes: Notes) -> Result<Config, ConfigError> {
-    let checked = check_all(raw, source, env, &mut notes);
+pub fn check(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) -> Result<Config, ConfigError> {
+    let checked = check_all(raw, source, env, notes);
     match checked {
-        Some(config) if notes.problems.is_empty() => Ok(Config { warnings: notes.warnings, ..config }),
-        Some(_) | None => Err(located(source, notes.problems)),
+        Some(config) if notes.problems.is_empty() => Ok(Config { warnings: std::mem::take(&mut notes.warnings), ..config }),
+        Some(_) | None => Err(located(source, std::mem::take(&mut notes.problems))),
     }
 }
 
@@ -53,6 +53,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let limits = limits::check(raw.limits, &Limits::default(), &KeyPath::global("limits"), notes);
     let files = Files::new(source.owner);
     let logging = logging(raw.logging.unwrap_or_default(), &files, env, notes);
+    let audit = audit::check(raw.audit.unwrap_or_default(), source.owner, &files, env, notes);
     let updater = accounts.as_ref().map_or(env.uid, |accounts| accounts.updater.uid);
     let mut checker = Repos::new(files, env, updater, initialise, limits.unwrap_or_default());
     let written = raw.repos.unwrap_or_default();
@@ -71,6 +72,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
         accounts,
         confinement: confinement?,
         logging: logging?,
+        audit: audit?,
         schedule: Schedule {
             threads: threads?,
             retry_count: retry_count?,
@@ -157,6 +159,5 @@ fn output(text: &str, files: &Files, dry: bool) -> Result<LogOutput, Fault> {
         return Ok(LogOutput::Stdout);
     }
     let path = directories::absolute(text).map_err(|fault| Fault::new(fault.what, "write stdout or the whole path of a file"))?;
-    let file = files.open_log(&path, dry)?;
-    Ok(LogOutput::File { path, file })
+    files.open_output(&path, dry).map(LogOutput::File)
 }

@@ -3,6 +3,7 @@
 //! Checks of meaning are pure functions that return a [`Fault`]; the caller knows the place, and
 //! [`Notes`] collects, so that an operator sees all mistakes at once. Runs in the supervisor.
 
+use super::sources::Sources;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -138,6 +139,8 @@ pub struct Notes {
     pub warnings: Vec<String>,
     /// The keys whose values came from a variable of the environment, and that one's name.
     pub overridden: Vec<(KeyPath, String)>,
+    /// The files that were read.
+    pub sources: Sources,
 }
 
 impl Notes {

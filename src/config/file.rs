@@ -62,6 +62,8 @@ pub fn find(explicit: Option<&Path>, env: &Environment, notes: &mut Notes) -> Re
         return Ok(path.to_owned());
     }
     for directory in &env.directories {
+        // One that stands before what is found would be found first.
+        NAMES.iter().for_each(|name| notes.sources.note_unread(&directory.join(name)));
         // Whatever stands there is meant, also where it can't be read: then the error says so.
         let mut found = NAMES.iter().map(|name| directory.join(name)).filter(|path| owner::reach(path, || path.symlink_metadata()).is_ok());
         if let Some(path) = found.next() {
@@ -74,6 +76,8 @@ pub fn find(explicit: Option<&Path>, env: &Environment, notes: &mut Notes) -> Re
 
 /// Reads the file and asks who can write it.
 pub fn read(path: PathBuf, env: &Environment, notes: &mut Notes) -> Result<Source, ConfigError> {
+    notes.sources.note_main(&path);
+    notes.sources.note_unread(&path);
     match read_checked(&path, env, notes) {
         Ok((format, text, owner)) => Ok(Source { path, format, text, owner }),
         Err(fault) => Err(wrong(path, Place::File, None, fault)),
@@ -92,6 +96,7 @@ fn read_checked(path: &Path, env: &Environment, notes: &mut Notes) -> Result<(Fo
     if !about.is_file() {
         return Err(Fault::new("this is not a regular file", "name the configuration file itself"));
     }
+    notes.sources.note(path, &about);
     let owner = owner::of(path, &about, env.uid)?;
     if about.mode() & 0o004 != 0 {
         notes.warnings.push(format!("{} can be read by everybody, secrets included: chmod o= {0}", path.display()));

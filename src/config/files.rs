@@ -2,9 +2,10 @@
 
 use super::error::Fault;
 use super::owner::{Owner, Rights, reach};
+use super::sources::Sources;
 use nix::fcntl::OFlag;
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -23,12 +24,37 @@ pub struct Content {
     pub bytes: Zeroizing<Vec<u8>>,
     /// Whether everybody can read it.
     pub public: bool,
+    /// What it was when it was read.
+    pub found: Metadata,
+}
+
+/// A file that is appended to, opened with no more rights than the configuration's owner has.
+#[derive(Debug)]
+pub struct OutputFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// The open file, for reading too.
+    pub file: File,
+    rights: Option<Rights>,
+}
+
+impl OutputFile {
+    /// Opens what the path leads to now, with the same rights; makes it where it is missing. Call it from
+    /// the main thread.
+    ///
+    /// # Errors
+    /// Those of opening, or it is no regular file.
+    pub fn reopen(&self) -> io::Result<File> {
+        open_with(self.rights.as_ref(), &self.path, false)
+    }
 }
 
 /// The reader: keeps what it has read, so that thousands of repositories may share a key.
 pub struct Files {
     rights: Option<Rights>,
     seen: HashMap<PathBuf, Result<Rc<Content>, Fault>>,
+    /// What was read so far.
+    pub sources: Sources,
 }
 
 impl Files {
@@ -38,7 +64,7 @@ impl Files {
             Owner::Trusted => None,
             Owner::Other(uid) => Some(Rights::of(uid)),
         };
-        Self { rights, seen: HashMap::new() }
+        Self { rights, seen: HashMap::new(), sources: Sources::default() }
     }
 
     /// The content of a regular file of at most `longest` bytes.
@@ -46,7 +72,12 @@ impl Files {
         if let Some(known) = self.seen.get(path) {
             return known.clone();
         }
-        let content = read_as(self.rights.as_ref(), path, longest).map(Rc::new).map_err(|error| self.unreadable(path, &error));
+        let read = read_as(self.rights.as_ref(), path, longest);
+        match &read {
+            Ok(content) => self.sources.note(path, &content.found),
+            Err(_) => self.sources.note_unread(path),
+        }
+        let content = read.map(Rc::new).map_err(|error| self.unreadable(path, &error));
         self.seen.insert(path.to_owned(), content.clone());
         content
     }
@@ -56,9 +87,10 @@ impl Files {
         self.seen.iter().filter(|(_, read)| read.is_ok()).map(|(path, _)| path.clone()).collect()
     }
 
-    /// Opens a log file for appending; makes it where it is missing, unless `dry`.
-    pub fn open_log(&self, path: &Path, dry: bool) -> Result<File, Fault> {
-        with(self.rights.as_ref(), || open_log(path, dry)).map_err(|error| {
+    /// Opens a log or audit file for appending; makes it where it is missing, unless `dry`.
+    pub fn open_output(&self, path: &Path, dry: bool) -> Result<OutputFile, Fault> {
+        let opened = open_with(self.rights.as_ref(), path, dry);
+        opened.map(|file| OutputFile { path: path.to_owned(), file, rights: self.rights.clone() }).map_err(|error| {
             let who = self.rights.as_ref().map_or(String::new(), |_| " by the configuration's owner".to_owned());
             Fault::new(
                 format!("{} can't be opened for writing{who} ({error})", path.display()),
@@ -80,16 +112,13 @@ impl Files {
 
 /// Reads a file with the rights of another user, where some are given.
 pub fn read_as(rights: Option<&Rights>, path: &Path, longest: u64) -> io::Result<Content> {
-    match rights {
-        Some(rights) => rights.with(|| read(path, longest)),
-        None => reach(path, || read(path, longest)),
-    }
+    with(rights, path, || read(path, longest))
 }
 
-fn with<T>(rights: Option<&Rights>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+fn with<T>(rights: Option<&Rights>, path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match rights {
-        None => act(),
         Some(rights) => rights.with(act),
+        None => reach(path, act),
     }
 }
 
@@ -102,26 +131,32 @@ fn read(path: &Path, longest: u64) -> io::Result<Content> {
     if length as u64 > longest {
         return Err(io::Error::other(format!("it is longer than {} KiB", longest >> 10)));
     }
-    Ok(Content { bytes, public: about.mode() & 0o004 != 0 })
+    Ok(Content { bytes, public: about.mode() & 0o004 != 0, found: about })
 }
 
-fn open_log(path: &Path, dry: bool) -> io::Result<File> {
+fn open_with(rights: Option<&Rights>, path: &Path, dry: bool) -> io::Result<File> {
+    with(rights, path, || open_output(path, dry))
+}
+
+fn open_output(path: &Path, dry: bool) -> io::Result<File> {
     let opened = OpenOptions::new()
         .append(true)
+        // The end of an audit file is read, for its chain to go on.
+        .read(true)
         .create(!dry)
         .mode(0o640)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
         .open(path);
     let file = match opened {
         Err(error) if dry && error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {
-            return OpenOptions::new().append(true).open("/dev/null");
+            return OpenOptions::new().append(true).read(true).open("/dev/null");
         }
         opened => opened?,
     };
     regular(&file).map(|_| file)
 }
 
-fn regular(file: &File) -> io::Result<std::fs::Metadata> {
+fn regular(file: &File) -> io::Result<Metadata> {
     let about = file.metadata()?;
     if about.is_file() { Ok(about) } else { Err(io::Error::other("it is not a regular file")) }
 }

@@ -8,13 +8,16 @@
 //! | `overrides` | the `GWG_…` variables |
 //! | `check`, `repo`, `repo/credentials` | meaning: the global keys; a repository; what it trusts and is trusted by |
 //! | `accounts`, `owner`, `files` | users; who can write the configuration; reading with that user's rights |
+//! | `audit` | where audit records go |
 //! | `confinement` | what to do where the kernel can't confine in full |
 //! | `limits` | what one update may cost |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
 //! | `split` | one configuration, three kinds of brief |
+//! | `sources` | which files were read, and whether they have changed since |
 //! | `error`, `nearest` | what is wrong; what was probably meant |
 
 mod accounts;
+mod audit;
 mod check;
 mod confinement;
 mod directories;
@@ -32,6 +35,7 @@ mod overrides;
 mod owner;
 mod raw;
 mod repo;
+mod sources;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -39,25 +43,30 @@ mod url;
 
 pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
+pub use files::OutputFile;
 pub use nearest::nearest;
+pub use sources::{Since, Sources};
 pub use split::split;
 pub use url::{Remote as RemoteUrl, Transport};
 
 use crate::brief::{Key, Label, RemoteName, listener, updater, worker};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Reads and checks the configuration: the file named, or the first that is found.
 ///
-/// As root it takes on other users' rights while it reads files: call it from the main thread,
-/// before there are others.
+/// As root it takes on other users' rights while it reads files: call it from the main thread, while no
+/// other one opens files.
 ///
 /// Decoding a key leaves pieces of it on the stack, which are wiped before this returns.
 pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
-    let loaded = read_and_check(explicit, env);
+    load_with(explicit, env, &mut error::Notes::default())
+}
+
+fn load_with(explicit: Option<&Path>, env: &Environment, notes: &mut error::Notes) -> Result<Config, ConfigError> {
+    let loaded = read_and_check(explicit, env, notes);
     zeroize::zeroize_stack::<STACK>();
     loaded
 }
@@ -65,14 +74,13 @@ pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, Config
 /// Bytes of stack that reading a configuration may use: several times what it does.
 const STACK: usize = 256 << 10;
 
-/// A frame of its own, so that all that it leaves is below `load`'s.
+/// A frame of its own, so that all that it leaves is below `load_with`'s.
 #[inline(never)]
-fn read_and_check(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
-    let mut notes = error::Notes::default();
-    let path = file::find(explicit, env, &mut notes)?;
-    let source = file::read(path, env, &mut notes)?;
+fn read_and_check(explicit: Option<&Path>, env: &Environment, notes: &mut error::Notes) -> Result<Config, ConfigError> {
+    let path = file::find(explicit, env, notes)?;
+    let source = file::read(path, env, notes)?;
     let mut raw = file::parse(&source)?;
-    overrides::apply(&mut raw, env, &mut notes);
+    overrides::apply(&mut raw, env, notes);
     check::check(raw, &source, env, notes)
 }
 
@@ -89,6 +97,24 @@ pub fn built_in_host_keys(host: &str) -> Vec<&'static str> {
     known_hosts::built_in(host)
 }
 
+/// Where the configuration comes from, so that it can be read again.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The file that was named; otherwise the first that is found.
+    pub file: Option<PathBuf>,
+    /// What it depends on beside the file.
+    pub env: Environment,
+}
+
+impl Origin {
+    /// Does as [`load`], and says which files were read.
+    pub fn load(&self) -> (Result<Config, ConfigError>, Sources) {
+        let mut notes = error::Notes::default();
+        let config = load_with(self.file.as_deref(), &self.env, &mut notes);
+        (config, notes.sources)
+    }
+}
+
 /// A checked configuration. Holds secrets until [`split`] has made briefs of it.
 pub struct Config {
     /// The file that it came from.
@@ -103,6 +129,8 @@ pub struct Config {
     pub confinement: Confinement,
     /// How the log is written.
     pub logging: Logging,
+    /// Where audit records go.
+    pub audit: Audit,
     /// How updates are scheduled.
     pub schedule: worker::Schedule,
     /// Whether missing work trees are cloned at start.
@@ -178,6 +206,26 @@ pub enum Confinement {
     BestEffort,
 }
 
+/// `audit`
+#[derive(Debug)]
+pub struct Audit {
+    /// The socket of syslog; none for no syslog.
+    pub syslog: Option<PathBuf>,
+    /// For all records; none for what each kind of event has.
+    pub facility: Option<crate::audit::Facility>,
+    /// What records call gwg.
+    pub tag: String,
+    /// The file with the hash chain.
+    pub file: Option<OutputFile>,
+}
+
+impl Audit {
+    /// Nowhere.
+    pub fn none() -> Self {
+        Self { syslog: None, facility: None, tag: String::new(), file: None }
+    }
+}
+
 /// How the log is written.
 #[derive(Debug)]
 pub struct Logging {
@@ -196,13 +244,8 @@ pub struct Logging {
 pub enum LogOutput {
     /// Standard output.
     Stdout,
-    /// A file, opened for appending with no more rights than the configuration's owner has.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// The open file.
-        file: File,
-    },
+    /// A file.
+    File(OutputFile),
 }
 
 /// `logging.format`

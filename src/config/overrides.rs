@@ -3,12 +3,12 @@
 use super::environment::Environment;
 use super::error::{Fault, KeyPath, Notes, Place};
 use super::nearest::nearest;
-use super::raw::{Raw, RawLimits, RawLogging, SIZE_FORMS, SPAN_FORMS, Size, Span, UserName};
+use super::raw::{Raw, RawAudit, RawLimits, RawLogging, SIZE_FORMS, SPAN_FORMS, Size, Span, UserName};
 
 type Set = fn(&mut Raw, &str) -> Result<(), Fault>;
 
 /// Every variable, the key that it overrides, and how.
-const VARIABLES: [(&str, &[&str], Set); 20] = [
+const VARIABLES: [(&str, &[&str], Set); 25] = [
     ("GWG_LISTEN", &["listen"], |raw, text| set(&mut raw.listen, Ok(text.to_owned()))),
     ("GWG_PORT", &["port"], |raw, text| set(&mut raw.port, number(text))),
     ("GWG_RETRY_COUNT", &["retry_count"], |raw, text| set(&mut raw.retry_count, number(text))),
@@ -24,6 +24,11 @@ const VARIABLES: [(&str, &[&str], Set); 20] = [
     ("GWG_LOGGING_OUTPUT", &["logging", "output"], |raw, text| set(&mut logging(raw).output, Ok(text.to_owned()))),
     ("GWG_LOGGING_LEVEL", &["logging", "level"], |raw, text| set(&mut logging(raw).level, Ok(text.to_owned()))),
     ("GWG_LOGGING_TIMESTAMP", &["logging", "timestamp"], |raw, text| set(&mut logging(raw).timestamp, switch(text))),
+    ("GWG_AUDIT_SYSLOG", &["audit", "syslog"], |raw, text| set(&mut audit(raw).syslog, switch(text))),
+    ("GWG_AUDIT_FACILITY", &["audit", "facility"], |raw, text| set(&mut audit(raw).facility, Ok(text.to_owned()))),
+    ("GWG_AUDIT_TAG", &["audit", "tag"], |raw, text| set(&mut audit(raw).tag, Ok(text.to_owned()))),
+    ("GWG_AUDIT_FILE", &["audit", "file"], |raw, text| set(&mut audit(raw).file, Ok(text.to_owned()))),
+    ("GWG_AUDIT_SOCKET", &["audit", "socket"], |raw, text| set(&mut audit(raw).socket, Ok(text.to_owned()))),
     ("GWG_LIMITS_PACK", &["limits", "pack"], |raw, text| set(&mut limits(raw).pack, size(text))),
     ("GWG_LIMITS_OBJECT", &["limits", "object"], |raw, text| set(&mut limits(raw).object, size(text))),
     ("GWG_LIMITS_FILES", &["limits", "files"], |raw, text| set(&mut limits(raw).files, number(text))),
@@ -50,6 +55,10 @@ fn unknown(name: &str) -> String {
         Some(meant) => format!("{name} (environment) overrides no key: did you mean {meant}?"),
         None => format!("{name} (environment) overrides no key"),
     }
+}
+
+fn audit(raw: &mut Raw) -> &mut RawAudit {
+    raw.audit.get_or_insert_default()
 }
 
 fn logging(raw: &mut Raw) -> &mut RawLogging {

@@ -22,6 +22,7 @@ pub struct Raw {
     pub listener_user: Option<UserName>,
     pub confinement: Option<String>,
     pub logging: Option<RawLogging>,
+    pub audit: Option<RawAudit>,
     pub limits: Option<RawLimits>,
     pub repos: Option<Vec<RawRepo>>,
 }
@@ -34,6 +35,17 @@ pub struct RawLogging {
     pub output: Option<String>,
     pub level: Option<String>,
     pub timestamp: Option<bool>,
+}
+
+/// `audit`
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAudit {
+    pub syslog: Option<bool>,
+    pub facility: Option<String>,
+    pub tag: Option<String>,
+    pub file: Option<String>,
+    pub socket: Option<String>,
 }
 
 /// `limits`, of all repositories or of one.

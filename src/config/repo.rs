@@ -84,6 +84,7 @@ impl<'a> Repos<'a> {
         note_same_paths(paths, notes);
         note_clashing_trees(&trees, notes);
         notes.warnings.append(&mut self.hosts.warnings);
+        notes.sources.extend(std::mem::take(&mut self.files.sources));
         (repos, std::mem::take(&mut self.keys).list)
     }
 

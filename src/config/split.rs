@@ -3,7 +3,8 @@
 use super::{Briefs, Config, Repo, directories};
 use crate::brief::{listener, updater, worker};
 use crate::ids::RepoId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 /// Milliseconds for a TCP connection to a remote to come up.
 const CONNECT_MS: u32 = 15_000;
@@ -11,32 +12,46 @@ const CONNECT_MS: u32 = 15_000;
 const SILENCE_MS: u32 = 60_000;
 
 /// Splits a configuration. Its secrets move: the listener's go to the listener's brief, the keys to
-/// the worker's, none to an updater's. `next_id` goes up by the number of repositories: an id is
+/// the worker's, none to an updater's.
+///
+/// `before`: the updaters' briefs of the configuration in force. A repository is the one that it was as long
+/// as its work tree is the same directory: it keeps its id, and with it its mark and its running update,
+/// whatever its path, secret or URL become. `next_id` goes up by the number of new ones: an id is
 /// never given twice.
-pub fn split(config: Config, next_id: &mut u32) -> Briefs {
+pub fn split(config: Config, before: &BTreeMap<RepoId, updater::Brief>, next_id: &mut u32) -> Briefs {
+    let known: HashMap<&Path, RepoId> = before.iter().map(|(id, brief)| (brief.directory.as_path(), *id)).collect();
+    let ids: Vec<RepoId> =
+        config.repos.iter().map(|repo| known.get(repo.directory.as_path()).copied().unwrap_or_else(|| new(next_id))).collect();
     let count = u32::try_from(config.repos.len()).unwrap_or(u32::MAX);
     let keys = u32::try_from(config.keys.len()).unwrap_or(u32::MAX);
     let mut briefs = Briefs {
         listener: (listener::Head { repos: count, limits: listener::Limits::default() }, Vec::with_capacity(config.repos.len())),
-        worker: (worker::Head { keys, repos: count, schedule: config.schedule }, config.keys, Vec::with_capacity(config.repos.len())),
+        worker: (
+            worker::Head { keys, repos: count, ids: *next_id, schedule: config.schedule },
+            config.keys,
+            Vec::with_capacity(config.repos.len()),
+        ),
         updaters: BTreeMap::new(),
         names: BTreeMap::new(),
     };
-    for repo in config.repos {
-        let id = RepoId::new(*next_id);
-        *next_id = next_id.saturating_add(1);
-        add(&mut briefs, id, repo);
+    for (id, repo) in ids.into_iter().zip(config.repos) {
+        add(&mut briefs, id, repo, before.get(&id));
     }
     briefs
 }
 
-fn add(briefs: &mut Briefs, id: RepoId, repo: Repo) {
+fn new(next_id: &mut u32) -> RepoId {
+    let id = RepoId::new(*next_id);
+    *next_id = next_id.saturating_add(1);
+    id
+}
+
+fn add(briefs: &mut Briefs, id: RepoId, repo: Repo, before: Option<&updater::Brief>) {
     let Repo { path, url, remote_name, directory, label, remote, trigger, proof, key, key_file: _, known_hosts, ca, limits, at_start } =
         repo;
     let directory_id = directories::id(&directory);
     briefs.names.insert(id, path.clone());
     briefs.listener.1.push(listener::Repo { id, path, proof, ref_name: label.full_name(), remote: remote_name });
-    briefs.worker.2.push(worker::Repo { id, directory: directory_id, key, reconcile: at_start });
     let brief = updater::Brief {
         repo: id,
         url,
@@ -50,5 +65,6 @@ fn add(briefs: &mut Briefs, id: RepoId, repo: Repo) {
         silence_ms: SILENCE_MS,
         limits,
     };
+    briefs.worker.2.push(worker::Repo { id, directory: directory_id, key, reconcile: at_start, changed: before != Some(&brief) });
     briefs.updaters.insert(id, brief);
 }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::brief::LabelKind;
 use crate::brief::listener::Proof;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
@@ -176,7 +177,7 @@ fn every_format_gives_the_same_configuration() {
             (LogFormat::Json, LogLevel::Debug, false),
             "{name}"
         );
-        assert!(matches!(&config.logging.output, LogOutput::File { path, .. } if *path == bench.at("log")), "{name}");
+        assert!(matches!(&config.logging.output, LogOutput::File(log) if log.path == bench.at("log")), "{name}");
         let [one, two] = &config.repos[..] else { panic!("{name}: {}", config.repos.len()) };
         assert_eq!(
             (one.path.as_str(), &one.directory, one.label.to_string().as_str(), one.remote.as_str()),
@@ -282,7 +283,7 @@ fn check_makes_no_log_file() {
     let mut bench = Bench::new();
     bench.env.dry = true;
     let text = format!("logging: {{output: \"@/log\"}}\n{SMALL}");
-    assert!(matches!(bench.load("c.yaml", &text).unwrap().logging.output, LogOutput::File { .. }));
+    assert!(matches!(bench.load("c.yaml", &text).unwrap().logging.output, LogOutput::File(_)));
     assert!(!bench.at("log").exists());
     let error = bench.error("c.yaml", &text.replace("@/log", "@/missing/log"));
     assert!(error.contains("logging.output"), "{error}");
@@ -307,7 +308,7 @@ fn splitting_gives_each_child_its_part_and_no_id_twice() {
     let bench = Bench::new();
     let text = format!("{SMALL}  - {{url: 'https://h/two', path: /two, directory: @/two, unsigned: true}}\n");
     let mut next = 7;
-    let briefs = split(bench.load("c.yaml", &text).unwrap(), &mut next);
+    let briefs = split(bench.load("c.yaml", &text).unwrap(), &BTreeMap::new(), &mut next);
     assert_eq!((next, briefs.listener.0.repos, briefs.worker.0.repos, briefs.worker.0.keys), (9, 2, 2, 0));
     let ids: Vec<u32> = briefs.names.keys().map(|id| id.number()).collect();
     assert_eq!(ids, [7, 8]);
@@ -318,6 +319,31 @@ fn splitting_gives_each_child_its_part_and_no_id_twice() {
     assert_eq!((updater.url.as_str(), updater.remote.as_str()), ("https://github.com/ns/one.git", "origin"));
     assert_eq!(briefs.worker.1.len(), 0);
     assert_ne!(briefs.worker.2[0].directory, briefs.worker.2[1].directory);
-    split(bench.load("c.yaml", &text).unwrap(), &mut next);
-    assert_eq!(next, 11);
+    assert!(briefs.worker.2.iter().all(|repo| repo.changed));
+    assert_eq!(briefs.worker.0.ids, 9);
+}
+
+#[test]
+fn a_repository_keeps_its_id_as_long_as_its_directory_stays() {
+    let bench = Bench::new();
+    let repos = |lines: &[&str]| {
+        let repos = lines.iter().map(|line| format!("  - {{{line}, unsigned: true}}\n"));
+        bench.load("c.yaml", &format!("repos:\n{}", repos.collect::<String>())).unwrap()
+    };
+    let (one, two) = ("url: 'https://h/one', path: /one, directory: @/one", "url: 'https://h/two', path: /two, directory: @/two");
+    let mut next = 0;
+    let before = split(repos(&[one, two]), &BTreeMap::new(), &mut next);
+    // Renamed; another URL; and a new one that stands before them.
+    let renamed = "url: 'https://h/one', path: /uno, directory: @/one";
+    let moved = "url: 'https://h/zwei', path: /two, directory: @/two";
+    let new = "url: 'https://h/new', path: /new, directory: @/new";
+    let after = split(repos(&[new, renamed, moved]), &before.updaters, &mut next);
+    let of = |briefs: &super::Briefs| briefs.worker.2.iter().map(|repo| (repo.id.number(), repo.changed)).collect::<Vec<_>>();
+    assert_eq!(of(&before), [(0, true), (1, true)]);
+    assert_eq!(of(&after), [(2, true), (0, false), (1, true)]);
+    assert_eq!((next, after.worker.0.ids), (3, 3));
+    // Gone and back again, it is another one.
+    let without = split(repos(&[two]), &after.updaters, &mut next);
+    let back = split(repos(&[one, two]), &without.updaters, &mut next);
+    assert_eq!(of(&back).iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3, 1]);
 }

@@ -44,6 +44,7 @@ fn alternative(conditions: &[Condition]) -> Result<SeccompRule, BackendError> {
             Condition::Has(argument, bits, value) => dword(argument, SeccompCmpOp::MaskedEq(bits.into()), value),
             Condition::OwnPid(argument) => dword(argument, SeccompCmpOp::Eq, std::process::id()),
             Condition::Null(argument) => SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
+            Condition::NotNull(argument) => SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0),
         })
         .collect();
     SeccompRule::new(conditions?)

@@ -12,6 +12,7 @@ const KEPT: &[(Capability, &str)] = &[
     (Capability::CAP_SYS_ADMIN, "and get namespaces of their own"),
     (Capability::CAP_KILL, "root without it can't end children of another user"),
     (Capability::CAP_NET_BIND_SERVICE, "ports below 1024"),
+    (Capability::CAP_DAC_READ_SEARCH, "a reload reads the configuration and its keys again, whoever owns them"),
 ];
 
 /// Gives all others up, for good.

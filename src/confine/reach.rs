@@ -29,12 +29,12 @@ pub struct Reach<'a> {
 }
 
 /// The trigger.
-pub struct Trigger<'a> {
-    /// The directory in which it may be made.
-    pub directory: BorrowedFd<'a>,
-    /// The file that may be opened for writing, where it is there already; else, and only then, any
-    /// in the directory that this user may write.
-    pub file: Option<BorrowedFd<'a>>,
+pub enum Trigger<'a> {
+    /// The file, where it is there already: no other may be made or opened.
+    File(BorrowedFd<'a>),
+    /// The directory in which it is to be made. Landlock knows no file that is not there: so this user's
+    /// other files in it may be opened for writing too.
+    Directory(BorrowedFd<'a>),
 }
 
 /// What every update may read: how names are resolved, which authorities are trusted, local time.
@@ -88,14 +88,10 @@ pub fn close_but(reach: &Reach<'_>) -> Result<(), ReachError> {
         let known = AccessFs::from_all(abi);
         let mut rules = rules.add_rule(PathBeneath::new(reach.tree, TREE & known))?;
         if let Some(trigger) = &reach.trigger {
-            let make = match trigger.file {
-                Some(file) => {
-                    rules = rules.add_rule(PathBeneath::new(file, AccessFs::WriteFile))?;
-                    AccessFs::MakeReg.into()
-                }
-                None => AccessFs::MakeReg | AccessFs::WriteFile,
+            rules = match trigger {
+                Trigger::File(file) => rules.add_rule(PathBeneath::new(file, AccessFs::WriteFile))?,
+                Trigger::Directory(made) => rules.add_rule(PathBeneath::new(made, AccessFs::MakeReg | AccessFs::WriteFile))?,
             };
-            rules = rules.add_rule(PathBeneath::new(trigger.directory, make))?;
         }
         for path in SYSTEM.iter().map(Path::new) {
             // What is missing needs no rule.

@@ -55,6 +55,7 @@ fn fitting(conditions: &[Condition], pid: u64) -> Arguments {
             Condition::Is(at, value) | Condition::Has(at, _, value) => arguments[usize::from(at)] = value.into(),
             Condition::IsNot(at, value) => assert_ne!(arguments[usize::from(at)] & 0xffff_ffff, u64::from(value)),
             Condition::Lacks(at, _) | Condition::Null(at) => arguments[usize::from(at)] = 0,
+            Condition::NotNull(at) => arguments[usize::from(at)] = BAD,
             Condition::OwnPid(at) => arguments[usize::from(at)] = pid,
         }
     }
@@ -70,6 +71,7 @@ fn broken(conditions: &[Condition], which: usize, pid: u64) -> Arguments {
         Condition::Lacks(at, bits) => (at, bits.into()),
         Condition::Has(at, bits, _) => (at, bits.into()),
         Condition::Null(at) => (at, 1),
+        Condition::NotNull(at) => (at, 0),
         // Of no process: the highest pid is lower.
         Condition::OwnPid(at) => (at, 0x7fff_fff0),
     };
@@ -135,6 +137,19 @@ fn the_resolver_s_local_sockets_are_refused_and_end_nobody() {
     }
 }
 
+/// Landlock knows no times and no modes: by a path an updater would change those of its user's other files.
+#[test]
+fn an_updater_sets_times_and_modes_by_descriptor_only() {
+    let path = c"/nonexistent".as_ptr().expose_provenance() as u64;
+    let time = |path: u64| fire(Role::Updater, libc::SYS_utimensat, |_| [BAD, path, 0, 0, 0, 0]);
+    assert_eq!(time(path), Ended::Answered(libc::EACCES));
+    // A pointer whose lower half is null is none.
+    assert_eq!(time(1 << 32), Ended::Answered(libc::EACCES));
+    assert_eq!(time(0), Ended::Answered(libc::EBADF));
+    assert_eq!(fire(Role::Updater, libc::SYS_fchmodat, |_| [BAD, path, 0, 0, 0, 0]), KILLED);
+    assert_eq!(fire(Role::Updater, libc::SYS_fchmod, |_| [BAD, 0, 0, 0, 0, 0]), Ended::Answered(libc::EBADF));
+}
+
 /// By name, so that nobody adds one to a table without meeting this list.
 #[test]
 fn no_table_has_what_an_attacker_wants() {
@@ -181,6 +196,7 @@ fn no_table_has_what_an_attacker_wants() {
         libc::SYS_finit_module,
         libc::SYS_personality,
         libc::SYS_mknodat,
+        libc::SYS_fchmodat,
     ];
     let offline = [libc::SYS_socket, libc::SYS_connect, libc::SYS_openat, libc::SYS_openat2, libc::SYS_unlinkat, libc::SYS_mkdirat];
     for role in ROLES {

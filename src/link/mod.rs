@@ -8,11 +8,13 @@
 use crate::confine::descriptors;
 use crate::wire::frame::{self, Decoder, Message, WireError};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -148,25 +150,33 @@ impl<R: Message> Receiver<R> {
     /// # Errors
     /// What the peer sent is no message, or the socket failed. The link is of no use after it.
     pub async fn recv(&mut self) -> Result<Option<R>, LinkError> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// [`recv`](Self::recv) as a poll, for whoever waits for several links. One task at a time.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv`].
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<R>, LinkError>> {
         loop {
             if let Some(message) = self.decoder.take()? {
-                return Ok(Some(message));
+                return Poll::Ready(Ok(Some(message)));
             }
-            self.stream.readable().await?;
+            ready!(self.stream.poll_read_ready(cx))?;
             let (stream, buffer, descriptors) = (&self.stream, &mut self.buffer, &mut self.descriptors);
             let received =
                 stream.try_io(Interest::READABLE, || descriptors::receive(stream.as_ref(), buffer, descriptors).map_err(io::Error::from));
             // Nobody else may fill this process's descriptor table. They are closed with the link.
             if !R::DESCRIPTORS && !self.descriptors.is_empty() {
-                return Err(WireError::Malformed.into());
+                return Poll::Ready(Err(WireError::Malformed.into()));
             }
             match received {
-                Ok(0) if self.decoder.is_inside_message() => return Err(WireError::Truncated.into()),
-                Ok(0) => return Ok(None),
+                Ok(0) if self.decoder.is_inside_message() => return Poll::Ready(Err(WireError::Truncated.into())),
+                Ok(0) => return Poll::Ready(Ok(None)),
                 Ok(count) => self.decoder.push(self.buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Poll::Ready(Ok(None)),
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
     }

@@ -115,7 +115,7 @@ mod tests {
                 match supervisor.recv().await.unwrap().unwrap() {
                     FromListener::Delivery(_) => said += 1,
                     FromListener::Lost(count) => lost += count,
-                    FromListener::Ready { .. } => panic!("said by nobody"),
+                    FromListener::Ready { .. } | FromListener::Closed | FromListener::Alive => panic!("said by nobody"),
                 }
             }
             assert_eq!((said + lost, events.lost.get()), (made, 0));

@@ -13,15 +13,16 @@ use super::route::Routes;
 use crate::brief::listener::Limits;
 use crate::link::{self, LinkError, NotTaken, Receiver, Sender};
 use crate::wire::job::{Job, JobAnswer};
-use crate::wire::listener::{FromListener, ToListener};
+use crate::wire::listener::{FromListener, ToListener, Waiting};
 use hyper::server::conn::http1;
 use nix::errno::Errno;
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout};
@@ -30,6 +31,9 @@ use tokio::time::{sleep, timeout};
 const SWEEP: Duration = Duration::from_millis(250);
 /// How long to wait before accepting again after a failure that may last.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that are taken from a socket that is given up: more than its queue holds.
+const MOST_WAITING: usize = 8192;
 
 /// Why serving ended otherwise than by draining.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +91,7 @@ pub struct Server {
     pub admission: RefCell<Admission<Rc<Signal>>>,
     /// How connections are served.
     pub http: http1::Builder,
-    draining: Cell<bool>,
+    draining: Cell<Option<Waiting>>,
     /// For the accepting task: a connection is gone, or it is time to drain.
     accepting: Notify,
     /// For [`serve`] while it drains: a connection is gone.
@@ -112,11 +116,11 @@ impl Server {
 
     /// Whether connections are to end after what they are doing.
     pub fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.draining.get().is_some()
     }
 
-    fn drain(&self) {
-        self.draining.set(true);
+    fn drain(&self, waiting: Waiting) {
+        self.draining.set(Some(waiting));
         self.admission.borrow_mut().drain().for_each(|signal| signal.wake());
         self.accepting.notify_one();
     }
@@ -142,24 +146,38 @@ pub async fn serve(given: Given) -> Result<(), ServeError> {
         events: Events::new(to_supervisor.clone()),
         admission: RefCell::new(Admission::new(given.limits)),
         http: http::builder(),
-        draining: Cell::new(false),
+        draining: Cell::new(None),
         accepting: Notify::new(),
         emptied: Notify::new(),
         filled: Notify::new(),
     });
     to_supervisor.send(&FromListener::Ready { landlock: given.landlock })?;
-    let mut accepting = Some(spawn_local(accept(Rc::clone(&server), given.socket)));
+    // One task accepts, from when the supervisor says so.
+    let (mut socket, mut accepting) = (Some(given.socket), None);
     spawn_local(sweep(Rc::clone(&server)));
 
     let mut worker = Some(worker);
-    while !(server.is_draining() && accepting.is_none() && server.admission.borrow().open() == 0) {
+    while !(server.is_draining() && socket.is_none() && accepting.is_none() && server.admission.borrow().open() == 0) {
         tokio::select! {
             message = supervisor.recv() => match message.map_err(ServeError::Supervisor)?.ok_or(ServeError::SupervisorGone)? {
                 ToListener::Worker => worker = Some(reconnect(&server, &mut supervisor)?),
-                ToListener::Drain => server.drain(),
+                ToListener::Serve => accepting = socket.take().map(|socket| spawn_local(accept(Rc::clone(&server), socket))),
+                ToListener::Drain(waiting) => {
+                    server.drain(waiting);
+                    if socket.take().is_some() {
+                        to_supervisor.send(&FromListener::Closed)?;
+                    }
+                }
+                ToListener::Ping => {
+                    // Not taken: the supervisor is behind, and asks again.
+                    let _ = to_supervisor.send(&FromListener::Alive);
+                }
             },
             answer = next(&mut worker) => acknowledge(&server, &mut worker, answer?)?,
-            result = ended(&mut accepting) => result?,
+            result = ended(&mut accepting) => {
+                result?;
+                to_supervisor.send(&FromListener::Closed)?;
+            }
             () = server.emptied.notified(), if server.is_draining() => {}
         }
     }
@@ -217,15 +235,40 @@ async fn accept(server: Rc<Server>, socket: TcpListener) -> io::Result<()> {
         match accepted {
             Ok((stream, peer)) => {
                 make_room(&server).await;
-                // An answer is one write; it must not wait for an acknowledgement of the one before.
-                let _ = stream.set_nodelay(true);
-                let connection = Connection::new(Rc::clone(&server), peer.ip().to_canonical());
-                spawn_local(connection::run(stream, connection));
+                welcome(&server, stream, peer);
             }
             Err(error) => recover(&server, error).await?,
         }
     }
+    match server.draining.get() {
+        Some(Waiting::Take) => take_waiting(&server, socket.into_std()?).await,
+        Some(Waiting::Leave) | None => Ok(()),
+    }
+}
+
+/// Accepts what waits in a socket that nobody will accept from after this: who had connected before
+/// it was closed is answered, and not reset. Asks the kernel itself, since the event loop may not have
+/// heard yet of who has just come.
+async fn take_waiting(server: &Rc<Server>, socket: std::net::TcpListener) -> io::Result<()> {
+    for _ in 0..MOST_WAITING {
+        let (stream, peer) = match socket.accept() {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            Err(error) => return recover(server, error).await,
+        };
+        make_room(server).await;
+        stream.set_nonblocking(true)?;
+        welcome(server, TcpStream::from_std(stream)?, peer);
+    }
     Ok(())
+}
+
+fn welcome(server: &Rc<Server>, stream: TcpStream, peer: SocketAddr) {
+    // An answer is one write; it must not wait for an acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    let connection = Connection::new(Rc::clone(server), peer.ip().to_canonical());
+    spawn_local(connection::run(stream, connection));
 }
 
 /// Sees to it that there is a slot: whoever deserves its own least is ended. Where nobody may be,

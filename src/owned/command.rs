@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// What an attack got hold of, for the harness to compare; or how it was refused.
 pub type Tried = Result<String, Errno>;
 
+/// The command to a victim: keep this value in memory, and say where.
+pub const PLANT: &str = "plant";
+
 /// What the attacker knows of the machine: told with the command, since a real one would find it out.
 pub struct World(BTreeMap<String, String>);
 
@@ -21,7 +24,7 @@ impl World {
         self.0.get(key).map(String::as_str).ok_or(Errno::ENODATA)
     }
 
-    /// A value that is a number.
+    /// A value that is a number or an address.
     ///
     /// # Errors
     /// `ENODATA`, `EINVAL`
@@ -41,9 +44,19 @@ pub fn parse(line: &str) -> (&str, World) {
 /// Makes the attack that a line commands, and gives the line that answers it.
 pub fn obey(line: &str, held: &Held) -> String {
     let (name, world) = parse(line);
-    match attacks::find(name).map(|attack| (attack.run)(held, &world)) {
-        Some(Ok(got)) => format!("succeeded\t{}\n", got.replace(['\n', '\t'], " ")),
-        Some(Err(errno)) => format!("refused\t{errno:?}\n"),
-        None => format!("unknown\t{name}\n"),
+    let tried = match attacks::find(name) {
+        Some(attack) => (attack.run)(held, &world),
+        None if name == PLANT => world.text("value").map(|value| plant(value).to_string()),
+        None => return format!("unknown\t{name}\n"),
+    };
+    match tried {
+        Ok(got) => format!("succeeded\t{}\n", got.replace(['\n', '\t'], " ")),
+        Err(errno) => format!("refused\t{errno:?}\n"),
     }
+}
+
+/// Keeps a value for good; gives its address.
+pub fn plant(value: &str) -> usize {
+    let kept: &'static mut str = value.to_owned().leak();
+    kept.as_ptr().expose_provenance()
 }

@@ -23,6 +23,8 @@
 #![allow(unsafe_code)] // Attackers call the kernel as they like.
 
 mod attacks;
+#[cfg(feature = "supervisor")]
+mod child;
 mod command;
 #[cfg(feature = "listener")]
 mod listener;
@@ -30,6 +32,8 @@ mod listener;
 mod stand_in;
 #[cfg(feature = "updater")]
 mod updater;
+#[cfg(feature = "supervisor")]
+mod victims;
 
 #[cfg(feature = "listener")]
 pub use listener::main as listener_main;

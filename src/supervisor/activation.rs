@@ -23,6 +23,8 @@ pub struct Listening {
     pub socket: OwnedFd,
     /// Its address.
     pub address: SocketAddr,
+    /// A socket unit chose it.
+    pub is_given: bool,
 }
 
 impl Passed {
@@ -56,6 +58,7 @@ impl Passed {
         }
         if let Some((_, socket)) = units.pop() {
             let listening = open(socket).map_err(|error| io::Error::other(format!("what the socket unit passed: {error}")))?;
+            let listening = Listening { is_given: true, ..listening };
             if !serves(listening.address, wanted) {
                 tracing::warn!(socket = %listening.address, configured = %wanted, "a socket unit says where to listen, and not the configuration");
             }
@@ -69,7 +72,7 @@ impl Passed {
                 Err(_) => {}
             }
         }
-        let listening = Listening { socket: places::listen(wanted)?, address: wanted };
+        let listening = Listening { socket: places::listen(wanted)?, address: wanted, is_given: false };
         notify.keep(&listening.socket);
         Ok(listening)
     }
@@ -90,7 +93,7 @@ fn open(socket: OwnedFd) -> io::Result<Listening> {
     let socket = TcpListener::from(socket);
     let address = socket.local_addr().map_err(|_| io::Error::other(advice))?;
     socket.set_nonblocking(true)?;
-    Ok(Listening { socket: socket.into(), address })
+    Ok(Listening { socket: socket.into(), address, is_given: false })
 }
 
 /// Whether a socket is what the configuration wants. Where the kernel has no IPv6, all interfaces are

@@ -2,7 +2,8 @@
 //! supervisor's own memory holds no secret once a configuration is split, and a child that died can
 //! be started again without reading the configuration anew. Runs in the supervisor.
 
-use crate::brief::updater;
+use super::outcome::Difference;
+use crate::brief::{Key, updater, worker};
 use crate::config::Briefs;
 use crate::ids::RepoId;
 use crate::wire::frame::{self, Message};
@@ -10,7 +11,8 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -22,15 +24,24 @@ pub struct Sealed {
     pub updaters: BTreeMap<RepoId, updater::Brief>,
     /// What the log calls a repository.
     pub names: Arc<BTreeMap<RepoId, String>>,
+    /// How updates are scheduled.
+    pub schedule: worker::Schedule,
+    /// By which a reload sees that a path, a secret or a key has changed, when they are not here any more.
+    prints: BTreeMap<RepoId, u64>,
 }
 
 impl Sealed {
-    /// Takes the briefs and wipes their secrets.
+    /// Takes the briefs and wipes their secrets. `salt`: the same for all that are compared.
     ///
     /// # Errors
     /// Those of making memory files, or a brief above the border's bound.
-    pub fn new(briefs: Briefs) -> io::Result<Self> {
+    pub fn new(briefs: Briefs, salt: &RandomState) -> io::Result<Self> {
         let Briefs { listener: (head, repos), worker: (worker_head, keys, worker_repos), updaters, names } = briefs;
+        let mut prints = BTreeMap::new();
+        for (to_listener, to_worker) in repos.iter().zip(&worker_repos) {
+            prints.insert(to_listener.id, print(salt, to_listener, to_worker.key.and_then(|key| keys.get(key.0 as usize)))?);
+        }
+        let schedule = worker_head.schedule;
         let listener = seal("gwg-listener brief", |file| {
             frame::write(file, &head)?;
             write_each(file, &repos)
@@ -40,7 +51,20 @@ impl Sealed {
             write_each(file, &keys)?;
             write_each(file, &worker_repos)
         })?;
-        Ok(Self { listener, worker, updaters, names: Arc::new(names) })
+        Ok(Self { listener, worker, updaters, names: Arc::new(names), schedule, prints })
+    }
+
+    /// What is different from `before`.
+    pub fn difference(&self, before: &Self) -> Difference {
+        let of = |ids: &mut dyn Iterator<Item = &RepoId>, names: &BTreeMap<RepoId, String>| -> Vec<String> {
+            ids.filter_map(|id| names.get(id).cloned()).collect()
+        };
+        let same = |id: &RepoId| self.prints.get(id) == before.prints.get(id) && self.updaters.get(id) == before.updaters.get(id);
+        Difference {
+            added: of(&mut self.names.keys().filter(|id| !before.names.contains_key(id)), &self.names),
+            removed: of(&mut before.names.keys().filter(|id| !self.names.contains_key(id)), &before.names),
+            changed: of(&mut self.names.keys().filter(|id| before.names.contains_key(id) && !same(id)), &self.names),
+        }
     }
 
     /// A descriptor of the listener's brief.
@@ -57,6 +81,30 @@ impl Sealed {
     /// Out of descriptors.
     pub fn worker(&self) -> io::Result<OwnedFd> {
         self.worker.try_clone()
+    }
+}
+
+/// A digest of what only listener and worker are told: 64 bits, and no use without the salt.
+fn print(salt: &RandomState, to_listener: &impl Message, key: Option<&Key>) -> io::Result<u64> {
+    let mut digest = Digest(salt.build_hasher());
+    frame::write(&mut digest, to_listener)?;
+    match key {
+        Some(key) => frame::write(&mut digest, key)?,
+        None => digest.0.write_u8(0),
+    }
+    Ok(digest.0.finish())
+}
+
+struct Digest<H>(H);
+
+impl<H: Hasher> Write for Digest<H> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

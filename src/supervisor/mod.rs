@@ -7,23 +7,35 @@
 
 mod activation;
 mod briefs;
+mod children;
 mod confinement;
 mod executables;
 mod journal;
+mod lines;
 mod log;
 mod notify;
+mod outcome;
 mod output;
+mod outputs;
 mod places;
 mod process;
+mod proposal;
+mod pulse;
+mod reload;
 mod restart;
 mod roster;
 mod run;
+mod transaction;
 mod updates;
+mod watch;
 
-use crate::config::{self, Config, LogOutput};
+use crate::config::{self, Config, LogOutput, Origin, Sources};
 use crate::confine::{descriptors, keep};
-use nix::sys::signal::SigSet;
+use crate::ids::Generation;
+use nix::sys::signal::{SigSet, Signal};
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::hash::RandomState;
 use std::process::ExitCode;
 
 /// For the stand-in that starts owned children as this room starts its own.
@@ -35,10 +47,22 @@ pub fn host() -> String {
     confinement::report()
 }
 
+/// From now on a SIGHUP waits until the gateway runs, and does not end it. Call it first.
+pub fn hold_hangups() {
+    // It fails for no mask that can be written down.
+    let _ = hangup().thread_block();
+}
+
+fn hangup() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGHUP);
+    set
+}
+
 /// Runs the gateway until a signal ends it. 0: it was asked to end. 1: it could not start; the log
-/// says why.
-pub fn main(config: Config) -> ExitCode {
-    match start(config) {
+/// says why. `origin`: where the configuration can be read again; `sources`: what it was read from.
+pub fn main(config: Config, origin: Origin, sources: Sources) -> ExitCode {
+    match start(config, origin, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gwg: {error}");
@@ -47,7 +71,7 @@ pub fn main(config: Config) -> ExitCode {
     }
 }
 
-fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
+fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box<dyn Error>> {
     // First, while no other descriptor is open that a child's fixed numbers would overwrite.
     let passed = activation::Passed::take()?;
     descriptors::reserve()?;
@@ -56,24 +80,35 @@ fn start(mut config: Config) -> Result<(), Box<dyn Error>> {
     if config.accounts.is_some() {
         keep::only_needed().map_err(|error| format!("capabilities: {error}"))?;
     }
-    let _log = log::begin(&config.logging, output)?;
+    let log = log::Log::begin(log::Shape::of(&config.logging, &output), output)?;
+    let _audit = outputs::begin(std::mem::replace(&mut config.audit, config::Audit::none()))?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let confinement = confinement::decide(config.confinement)?;
     places::raise_descriptor_limit()?;
-    // A parent may have blocked those that end gwg, and a mask goes through exec.
-    SigSet::all().thread_unblock()?;
+    // A parent may have blocked those that end gwg, and a mask goes through exec. SIGHUP waits for the loop.
+    let mut others = SigSet::all();
+    others.remove(Signal::SIGHUP);
+    others.thread_unblock()?;
     let notify = notify::Notify::of_environment()?;
-    let activation::Listening { socket, address: listen } = passed.choose(config.listen, &notify)?;
+    let activation::Listening { socket, address: listen, is_given: listen_is_given } = passed.choose(config.listen, &notify)?;
     let socket = Some(socket);
     let state = places::State::open()?;
-    let (accounts, threads) = (config.accounts.clone(), config.schedule.threads);
-    let mut next_id = 0;
-    let sealed = briefs::Sealed::new(config::split(config, &mut next_id))?;
+    let accounts = config.accounts.clone();
+    let (mut next_id, salt) = (0, RandomState::new());
+    journal::config_begun(&config.file, config.repos.len(), listen);
+    let sealed = briefs::Sealed::new(config::split(config, &BTreeMap::new(), &mut next_id), &salt)?;
     let roster = roster::Roster::new(executables, accounts, confinement);
     // One thread: children are forked from the main thread only, since the parent-death signal
     // follows the thread that forks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run::run(run::Estate { roster, sealed, socket, listen, state, threads, notify }))
+    let generation = Generation::FIRST;
+    let estate = run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, listen_is_given, state, log, notify };
+    runtime.block_on(async {
+        let attended = tokio::spawn(outputs::attend());
+        let result = run::run(estate, sources).await;
+        attended.abort();
+        result
+    })
 }

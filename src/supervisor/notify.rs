@@ -62,6 +62,13 @@ impl Notify {
         self.say(&format!("READY=1\nSTATUS={work}"));
     }
 
+    /// The configuration is read again; [`Notify::ready`] says that this is over.
+    pub fn reloading(&self) {
+        // The manager tells this reload from an earlier one by its clock.
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from).unwrap_or_default();
+        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+    }
+
     /// The end has begun.
     pub fn stopping(&self) {
         self.say("STOPPING=1\nSTATUS=ending what still runs");

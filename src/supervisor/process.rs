@@ -27,6 +27,11 @@ pub struct Exit {
 }
 
 impl Exit {
+    /// Whether it ended as it was asked to.
+    pub fn is_success(&self) -> bool {
+        self.status.is_some_and(|status| status.success())
+    }
+
     /// Whether the kernel ended it for a system call that its filter does not allow.
     pub fn is_forbidden_call(&self) -> bool {
         self.status.and_then(|status| status.signal()) == Some(nix::libc::SIGSYS)

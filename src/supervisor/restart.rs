@@ -2,13 +2,18 @@
 //!
 //! A child that served is started again at once while a bucket of ten, refilled one in six seconds,
 //! lasts: a crash must not cost a second. Then, and for a child that dies before it served at
-//! all, the wait is one second, doubling to sixty: a crash loop must not burn the machine.
+//! all, the wait is one second, doubling to sixty: a crash loop must not burn the machine. After
+//! five ends within a minute the role counts as degraded, which is said once.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 const BUCKET: u32 = 10;
 const REFILL: Duration = Duration::from_secs(6);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// So many ends in one [`WINDOW`] are worth a word.
+const MANY: usize = 5;
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// One role's restarts.
 pub struct Restart {
@@ -18,17 +23,22 @@ pub struct Restart {
     waits: u32,
     /// Starts in a row that came to nothing.
     vain: u32,
+    /// The last few ends.
+    ends: VecDeque<Instant>,
+    /// It was said that it is degraded.
+    said: bool,
 }
 
 impl Restart {
     /// A full bucket.
     pub fn new(now: Instant) -> Self {
-        Self { left: BUCKET, refilled: now, waits: 0, vain: 0 }
+        Self { left: BUCKET, refilled: now, waits: 0, vain: 0, ends: VecDeque::new(), said: false }
     }
 
     /// A child died. How long until the next start. `served`: it had become ready.
     pub fn died(&mut self, served: bool, now: Instant) -> Duration {
         self.refill(now);
+        self.ends.push_back(now);
         if !served {
             self.vain += 1;
             return doubled(self.vain);
@@ -40,6 +50,18 @@ impl Restart {
         }
         self.waits += 1;
         doubled(self.waits)
+    }
+
+    /// How many ends there were within a minute, where they have just become too many. Said again only
+    /// after a quiet minute.
+    pub fn is_degraded(&mut self, now: Instant) -> Option<usize> {
+        while self.ends.front().is_some_and(|end| *end + WINDOW < now) {
+            self.ends.pop_front();
+        }
+        self.said &= self.ends.len() > 1;
+        let many = self.ends.len() >= MANY && !self.said;
+        self.said |= many;
+        many.then_some(self.ends.len())
     }
 
     fn refill(&mut self, now: Instant) {
@@ -89,15 +111,37 @@ mod tests {
     }
 
     #[test]
+    fn degraded_is_said_once_after_five_ends_in_a_minute_and_again_after_a_quiet_one() {
+        let mut now = Instant::now();
+        let mut restart = Restart::new(now);
+        let mut die = |now| {
+            restart.died(true, now);
+            restart.is_degraded(now)
+        };
+        for _ in 0..20 {
+            now += Duration::from_secs(16);
+            assert_eq!(die(now), None, "four in a minute");
+        }
+        now += WINDOW * 2;
+        let said: Vec<_> = (0..9).map(|_| die(now)).collect();
+        assert_eq!(said, [None, None, None, None, Some(5), None, None, None, None]);
+        now += WINDOW * 2;
+        let said: Vec<_> = (0..5).map(|_| die(now)).collect();
+        assert_eq!(said.last(), Some(&Some(5)));
+    }
+
+    #[test]
     fn f27_a_child_that_always_crashes_at_start_is_started_ten_times_in_five_minutes() {
         let begin = Instant::now();
         let mut now = begin;
         let mut restart = Restart::new(now);
-        let mut starts = 1;
+        let (mut starts, mut degraded) = (1, false);
         while now < begin + Duration::from_secs(300) {
             now += restart.died(false, now);
+            degraded |= restart.is_degraded(now).is_some();
             starts += u32::from(now < begin + Duration::from_secs(300));
         }
         assert!((5..=10).contains(&starts), "{starts} starts");
+        assert!(degraded, "nobody is told");
     }
 }

@@ -8,6 +8,7 @@ use crate::confine::{Confinement, Role};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::Command;
+use std::rc::Rc;
 
 /// What a role is given besides its descriptors, its user, and what its code is confined to.
 struct Row {
@@ -17,18 +18,20 @@ struct Row {
 
 const fn row(role: Role) -> Row {
     match role {
-        // A descriptor for each connection (1,024) and a few of its own; it writes no file.
-        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0), memory: None }, umask: 0o777 },
+        // A descriptor for each connection (1,024) and a few of its own; it writes no file. Its own bounds
+        // (64 MiB of bodies, connections) keep it far below that much memory.
+        Role::Listener => Row { limits: Limits { descriptors: 1100, file_size: Some(0), memory: Some(1 << 30) }, umask: 0o777 },
         // A link for each running update, and the state file.
-        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30), memory: None }, umask: 0o077 },
+        Role::Worker => Row { limits: Limits { descriptors: 1100, file_size: Some(1 << 30), memory: Some(4 << 30) }, umask: 0o077 },
         // What it writes is for others to read: a web server, say. How much, its brief says.
         Role::Updater => Row { limits: Limits { descriptors: 1024, file_size: None, memory: None }, umask: 0o022 },
     }
 }
 
-/// The roles with the executables and users of this run.
+/// The roles with the executables and users of one configuration.
+#[derive(Clone)]
 pub struct Roster {
-    executables: Executables,
+    executables: Rc<Executables>,
     accounts: Option<Accounts>,
     confinement: Confinement,
 }
@@ -36,7 +39,12 @@ pub struct Roster {
 impl Roster {
     /// `accounts`: none without root.
     pub fn new(executables: Executables, accounts: Option<Accounts>, confinement: Confinement) -> Self {
-        Self { executables, accounts, confinement }
+        Self { executables: Rc::new(executables), accounts, confinement }
+    }
+
+    /// The same executables under another configuration.
+    pub fn with(&self, accounts: Option<Accounts>, confinement: Confinement) -> Self {
+        Self { executables: Rc::clone(&self.executables), accounts, confinement }
     }
 
     /// A command that starts a listener or worker with these descriptors.
@@ -72,5 +80,13 @@ impl Roster {
             Role::Updater => &accounts.updater,
         };
         Some(Account { uid: account.uid, gid: account.gid })
+    }
+}
+
+impl PartialEq for Roster {
+    /// Whether children of both are the same.
+    fn eq(&self, other: &Self) -> bool {
+        let Self { executables: _, accounts, confinement } = self;
+        (accounts, confinement) == (&other.accounts, &other.confinement)
     }
 }

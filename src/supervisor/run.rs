@@ -1,51 +1,63 @@
-//! The supervisor's loop: hears its children, their ends, and signals; starts, restarts and ends
-//! processes. Runs in the supervisor, on its main thread.
+//! The supervisor's loop: hears its children, their ends, signals, and who wants the configuration read
+//! again. Runs in the supervisor, on its main thread. `children` starts and ends processes, `reload`
+//! brings another configuration into force.
 
 use super::briefs::Sealed;
-use super::journal::{self, Journal};
+use super::children::{Birth, Child};
+use super::journal::{self, Journal, Offence};
+use super::log::Log;
 use super::notify::{self, Notify};
-use super::output;
-use super::places::{self, State};
-use super::process::{self, Exit, Process};
+use super::outcome::{Cause, Outcome};
+use super::places::State;
+use super::process::Exit;
+use super::pulse::BEAT;
+use super::reload::Reload;
 use super::restart::Restart;
 use super::roster::Roster;
+use super::transaction::Event;
 use super::updates::{self, Needs, Updates};
+use crate::config::{Origin, Sources};
 use crate::confine::Role;
-use crate::confine::descriptors;
-use crate::ids::{OrderId, RepoId};
-use crate::link::{self, LinkError, Sender};
-use crate::wire::Message;
+use crate::ids::{Generation, OrderId, RepoId};
 use crate::wire::listener::{FromListener, ToListener};
 use crate::wire::worker::{Culprit, Ended, FromWorker, ToWorker};
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::io;
+use std::hash::RandomState;
 use std::net::SocketAddr;
-use std::os::fd::{OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 
 /// What running updates get after SIGTERM before they are killed. The end is within 5 s.
 const GRACE: Duration = Duration::from_millis(4500);
 
 /// What the supervisor owns.
 pub struct Estate {
+    /// Where the configuration comes from.
+    pub origin: Origin,
     pub roster: Roster,
     pub sealed: Sealed,
+    /// The number of the configuration in force.
+    pub generation: Generation,
+    /// The first repository id that was never given out.
+    pub next_id: u32,
+    /// See [`Sealed::new`].
+    pub salt: RandomState,
     /// None where another must be bound.
     pub socket: Option<OwnedFd>,
     pub listen: SocketAddr,
+    /// A socket unit says where to listen, and not the configuration.
+    pub listen_is_given: bool,
     pub state: State,
-    pub threads: u16,
+    pub log: Log,
     pub notify: Notify,
 }
 
-/// Which start of a role something belongs to: what an earlier one said too late is not heard.
-type Birth = u64;
-
 /// What the loop hears.
-enum Heard {
+pub enum Heard {
     Listener(Birth, FromListener),
     Worker(Birth, FromWorker),
     /// The child's link broke the rules.
@@ -54,22 +66,38 @@ enum Heard {
     UpdaterEnded(OrderId, Exit),
     /// A restart's wait is over.
     Start(Role),
+    /// A listener has had its time to drain.
+    Drained(Birth),
+    /// The configuration shall be read again; who asked hears how that ended.
+    Reload(Cause, Option<oneshot::Sender<Outcome>>),
+    /// A stage of a reload has had its time.
+    ReloadLate(u64),
 }
 
 /// Runs until a signal ends it.
 ///
 /// # Errors
 /// A child could not be started, or died before it ever served.
-pub async fn run(estate: Estate) -> Result<(), Box<dyn Error>> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+pub async fn run(estate: Estate, sources: Sources) -> Result<(), Box<dyn Error>> {
+    let (mut term, mut int, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    // It is heard now.
+    super::hangup().thread_unblock()?;
     let (ears, mut heard) = mpsc::channel(1024);
-    let mut supervisor = Supervisor::new(estate, ears);
+    let (sources, read) = watch::channel(sources);
+    if let Err(error) = super::watch::start(read, ears.clone()) {
+        journal::not_watching(&error.to_string());
+    }
+    let mut supervisor = Supervisor::new(estate, sources, ears);
     supervisor.start_both()?;
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pulse = supervisor.estate.notify.pulse();
     let name = loop {
         tokio::select! {
             _ = term.recv() => break "SIGTERM",
             _ = int.recv() => break "SIGINT",
+            _ = hup.recv() => supervisor.reload(Cause::Signal, None),
+            _ = beat.tick() => supervisor.beat(),
             () = notify::beat(&mut pulse) => supervisor.estate.notify.alive(),
             Some(heard) = heard.recv() => supervisor.hear(heard)?,
         }
@@ -95,52 +123,56 @@ pub async fn run(estate: Estate) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A running listener or worker.
-struct Child<M> {
-    birth: Birth,
-    process: Process,
-    sender: Sender<M>,
-    ready: bool,
-}
-
-struct Supervisor {
-    estate: Estate,
-    journal: Journal,
-    ears: mpsc::Sender<Heard>,
-    births: Birth,
-    listener: Option<Child<ToListener>>,
-    worker: Option<Child<ToWorker>>,
-    updates: Updates,
-    listener_restart: Restart,
-    worker_restart: Restart,
-    /// The running worker's newest job link, as the worker counts them.
-    job_link: u32,
+/// All that the loop knows.
+pub struct Supervisor {
+    pub estate: Estate,
+    /// What the configuration was last read from: for who watches it.
+    pub sources: watch::Sender<Sources>,
+    pub journal: Journal,
+    pub ears: mpsc::Sender<Heard>,
+    pub births: Birth,
+    pub worker: Option<Child<ToWorker>>,
+    /// The one that serves.
+    pub listener: Option<Child<ToListener>>,
+    /// Those that a reload has replaced and that still answer what they were asked.
+    pub draining: Vec<Child<ToListener>>,
+    pub updates: Updates,
+    pub listener_restart: Restart,
+    pub worker_restart: Restart,
+    /// The listeners at the running worker's job links, as the worker counts them.
+    pub job_links: BTreeMap<u32, Birth>,
+    pub next_link: u32,
     /// A worker is due, and starts when the updaters of the one before have ended.
-    worker_waits: bool,
-    served: bool,
+    pub worker_waits: bool,
+    pub served: bool,
     /// The state file was set aside: the worker's next start may well succeed.
-    state_is_new: bool,
-    stopping: bool,
+    pub state_is_new: bool,
+    pub stopping: bool,
+    pub reload: Reload,
 }
 
 impl Supervisor {
-    fn new(estate: Estate, ears: mpsc::Sender<Heard>) -> Self {
+    fn new(estate: Estate, sources: watch::Sender<Sources>, ears: mpsc::Sender<Heard>) -> Self {
         let now = Instant::now();
         Self {
             journal: Journal::new(estate.sealed.names.clone()),
-            updates: Updates::new(estate.threads),
+            updates: Updates::new(estate.sealed.schedule.threads),
             estate,
+            sources,
             ears,
             births: 0,
-            listener: None,
             worker: None,
+            listener: None,
+            draining: Vec::new(),
             listener_restart: Restart::new(now),
             worker_restart: Restart::new(now),
-            job_link: 0,
+            job_links: BTreeMap::new(),
+            next_link: 0,
             worker_waits: false,
             served: false,
             state_is_new: false,
             stopping: false,
+            reload: Reload::new(),
         }
     }
 
@@ -148,24 +180,32 @@ impl Supervisor {
         match heard {
             Heard::Listener(birth, said) => self.hear_listener(birth, said),
             Heard::Worker(birth, said) => self.hear_worker(birth, said),
-            Heard::Malformed(role, birth) => self.accuse(role, birth, "a malformed message"),
+            Heard::Malformed(role, birth) => self.accuse(role, birth, Offence::Malformed),
             Heard::Ended(role, birth, exit) => self.bury(role, birth, exit)?,
             Heard::UpdaterEnded(order, exit) => self.hear_updater_ended(order, exit),
             Heard::Start(role) => self.restart(role),
+            Heard::Drained(birth) => self.end_draining(birth),
+            Heard::Reload(cause, asker) => self.reload(cause, asker),
+            Heard::ReloadLate(stage) => self.reload_is_late(stage),
         }
         Ok(())
     }
 
     fn hear_listener(&mut self, birth: Birth, said: FromListener) {
-        let Some(listener) = self.listener.as_mut().filter(|listener| listener.birth == birth) else { return };
+        let drains = self.draining.iter().any(|child| child.birth == birth);
+        let Some(listener) = self.listener_born(birth) else { return };
         match said {
             FromListener::Ready { .. } if listener.ready => self.accuse(Role::Listener, birth, "ready twice"),
             FromListener::Ready { landlock } => {
                 listener.ready = true;
                 journal::process_confined(Role::Listener, listener.process.pid, landlock);
                 self.say_ready();
+                self.reload_listener_ready(birth);
             }
-            // Both are written where they are read: see `listen_to_listener`.
+            FromListener::Alive => listener.pulse.answered(),
+            FromListener::Closed if drains || self.stopping => self.reload_listener_closed(birth),
+            FromListener::Closed => self.accuse(Role::Listener, birth, "closed its socket, and was not asked to"),
+            // Both are written where they are read: see `children`.
             FromListener::Delivery(_) | FromListener::Lost(_) => {}
         }
     }
@@ -178,12 +218,22 @@ impl Supervisor {
                 worker.ready = true;
                 journal::process_confined(Role::Worker, worker.process.pid, landlock);
                 self.say_ready();
+                self.begin_reload_if_there_is_room();
             }
+            FromWorker::Alive => worker.pulse.answered(),
+            FromWorker::Prepared(generation) => self.reload_answer(birth, generation, Event::Prepared),
+            FromWorker::Unusable(generation) => self.reload_answer(birth, generation, Event::Unusable),
+            FromWorker::Committed(generation) => self.hear_committed(birth, generation),
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
-            FromWorker::Update(event) => self.journal.update(&event),
+            FromWorker::Update(event) => self.journal.of(Role::Worker, worker.process.pid).update(&event),
+            FromWorker::Reconcile(event) => self.journal.of(Role::Worker, worker.process.pid).reconcile(event),
+            FromWorker::HostKeyRefused(repo, key) => {
+                let url = self.estate.sealed.updaters.get(&repo).map_or("", |brief| &brief.url);
+                self.journal.of(Role::Worker, worker.process.pid).host_key_refused(repo, url, key);
+            }
             FromWorker::Violation(Culprit::Listener(link)) => {
-                if let Some(birth) = self.listener.as_ref().map(|listener| listener.birth).filter(|_| link == self.job_link) {
-                    self.accuse(Role::Listener, birth, "a job that no honest listener sends");
+                if let Some(listener) = self.job_links.get(&link).copied() {
+                    self.accuse(Role::Listener, listener, "a job that no honest listener sends");
                 }
             }
             FromWorker::Violation(Culprit::Updater(order)) => self.updates.kill(order, "a report that no honest updater sends"),
@@ -207,17 +257,22 @@ impl Supervisor {
             self.served = true;
             journal::ready(self.estate.listen, self.estate.sealed.names.len());
             self.estate.notify.ready(self.estate.sealed.names.len());
+            self.begin_reload_if_there_is_room();
         }
     }
 
     fn start_update(&mut self, birth: Birth, order: OrderId, repo: RepoId) {
         let briefs = &self.estate.sealed.updaters;
-        if let Err(offence) = self.updates.check(order, repo, briefs) {
+        if let Err(offence) = self.updates.check(order, repo, self.estate.next_id) {
             return self.accuse(Role::Worker, birth, offence.0);
         }
+        let Some(brief) = briefs.get(&repo) else {
+            // A reload has removed it while the order was on its way.
+            return self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, Ended::NotStarted)));
+        };
         let ears = self.ears.clone();
-        let ended = move |exit| tell_later(ears, Heard::UpdaterEnded(order, exit));
-        let needs = Needs { roster: &self.estate.roster, briefs, name: self.journal.name(repo) };
+        let ended = move |exit| super::children::tell_later(ears, Heard::UpdaterEnded(order, exit));
+        let needs = Needs { roster: &self.estate.roster, brief, name: self.journal.name(repo) };
         match self.updates.start(order, repo, &needs, ended) {
             Ok(socket) => self.tell_worker(|worker| worker.send_with(&ToWorker::Updater(order), socket)),
             Err(error) => {
@@ -228,263 +283,11 @@ impl Supervisor {
     }
 
     fn hear_updater_ended(&mut self, order: OrderId, exit: Exit) {
-        self.updates.ended(order, exit);
+        self.updates.ended(order, exit, &self.journal);
         if self.worker.is_some() {
             self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, updates::as_told(exit))));
         } else if self.worker_waits {
             self.start_worker_when_free();
         }
     }
-
-    fn tell_worker(&self, say: impl FnOnce(&Sender<ToWorker>) -> Result<(), link::NotTaken>) {
-        if let Some(worker) = &self.worker {
-            self.tell(Role::Worker, worker, say);
-        }
-    }
-
-    fn tell_listener(&self, say: impl FnOnce(&Sender<ToListener>) -> Result<(), link::NotTaken>) {
-        if let Some(listener) = &self.listener {
-            self.tell(Role::Listener, listener, say);
-        }
-    }
-
-    /// Tells a child something. One that does not take it is ended; its end starts the next.
-    fn tell<M: Message>(&self, role: Role, child: &Child<M>, say: impl FnOnce(&Sender<M>) -> Result<(), link::NotTaken>) {
-        match say(&child.sender) {
-            Ok(()) => {}
-            // It is dying, or deaf.
-            Err(_) if child.sender.is_closed() => child.process.kill(),
-            Err(_) => self.accuse(role, child.birth, "it does not read what it is told"),
-        }
-    }
-
-    /// Ends a child that broke the rules; its end starts the next.
-    fn accuse(&self, role: Role, birth: Birth, detail: &'static str) {
-        let process = match role {
-            Role::Listener => self.listener.as_ref().filter(|child| child.birth == birth).map(|child| &child.process),
-            Role::Worker => self.worker.as_ref().filter(|child| child.birth == birth).map(|child| &child.process),
-            Role::Updater => None,
-        };
-        if let Some(process) = process {
-            journal::violation(role, process.pid, detail);
-            process.kill();
-        }
-    }
-
-    /// A listener or worker has ended: plans the next one.
-    fn bury(&mut self, role: Role, birth: Birth, exit: Exit) -> Result<(), Box<dyn Error>> {
-        let now = Instant::now();
-        let (process, ready, restart) = match role {
-            Role::Listener => match self.listener.take_if(|child| child.birth == birth) {
-                Some(child) => (child.process, child.ready, &mut self.listener_restart),
-                None => return Ok(()),
-            },
-            Role::Worker => match self.worker.take_if(|child| child.birth == birth) {
-                Some(child) => (child.process, child.ready, &mut self.worker_restart),
-                None => return Ok(()),
-            },
-            Role::Updater => return Ok(()),
-        };
-        if exit.is_forbidden_call() {
-            journal::violation(role, process.pid, "a system call that it has no use for");
-        }
-        if role == Role::Worker {
-            // Nobody is left who could hear of their ends; the next worker compares everything.
-            self.updates.kill_all();
-        }
-        if self.stopping {
-            journal::process_ended(role, process.pid, exit, now - process.since, None);
-            return Ok(());
-        }
-        let wait = restart.died(ready, now);
-        journal::process_ended(role, process.pid, exit, now - process.since, Some(wait));
-        if !self.served && !ready && !std::mem::take(&mut self.state_is_new) {
-            return Err(format!("{} did not start; the lines above say why", role.name()).into());
-        }
-        self.start_later(role, wait);
-        Ok(())
-    }
-
-    fn start_later(&self, role: Role, wait: Duration) {
-        let ears = self.ears.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            hand_on(&ears, Heard::Start(role)).await;
-        });
-    }
-
-    fn restart(&mut self, role: Role) {
-        if self.stopping {
-            return;
-        }
-        match role {
-            Role::Listener => {
-                let started = self.restart_listener();
-                self.retry_start(role, started);
-            }
-            Role::Worker => {
-                self.worker_waits = true;
-                self.start_worker_when_free();
-            }
-            Role::Updater => {}
-        }
-    }
-
-    fn restart_listener(&mut self) -> io::Result<()> {
-        let (for_listener, for_worker) = UnixStream::pair()?;
-        self.job_link = self.job_link.wrapping_add(1);
-        self.tell_worker(|worker| worker.send_with(&ToWorker::Listener, for_worker.into()));
-        self.tell_worker(|worker| worker.send(&ToWorker::Reconcile));
-        self.start_listener(for_listener.into())
-    }
-
-    fn start_worker_when_free(&mut self) {
-        if self.updates.running() > 0 || self.stopping {
-            return;
-        }
-        self.worker_waits = false;
-        self.updates.forget_numbers();
-        let started = UnixStream::pair().and_then(|(for_listener, for_worker)| {
-            self.start_worker(for_worker.into())?;
-            Ok(for_listener)
-        });
-        let started = started.map(|for_listener| {
-            self.tell_listener(|listener| listener.send_with(&ToListener::Worker, for_listener.into()));
-        });
-        self.retry_start(Role::Worker, started);
-    }
-
-    /// A child that could not even be started is one that died before it served.
-    fn retry_start(&mut self, role: Role, started: io::Result<()>) {
-        let Err(error) = started else { return };
-        journal::process_not_started(role, &error);
-        let restart = if role == Role::Worker { &mut self.worker_restart } else { &mut self.listener_restart };
-        let wait = restart.died(false, Instant::now());
-        self.start_later(role, wait);
-    }
-
-    fn start_both(&mut self) -> io::Result<()> {
-        let (for_listener, for_worker) = UnixStream::pair()?;
-        self.start_worker(for_worker.into())?;
-        self.start_listener(for_listener.into())
-    }
-
-    /// A copy of the listening socket, for a listener. One that was owned may have shut the socket
-    /// down, and every copy of it with it: then another is bound.
-    fn socket(&mut self) -> io::Result<OwnedFd> {
-        if let Some(socket) = self.estate.socket.take_if(|socket| !places::is_listening(socket)) {
-            journal::socket_shut_down(self.estate.listen);
-            // It keeps the port until it is closed.
-            drop(socket);
-        }
-        match &self.estate.socket {
-            Some(socket) => socket.try_clone(),
-            None => {
-                let socket = self.estate.socket.insert(places::listen(self.estate.listen)?);
-                self.estate.notify.keep(socket);
-                socket.try_clone()
-            }
-        }
-    }
-
-    fn start_listener(&mut self, to_worker: OwnedFd) -> io::Result<()> {
-        let socket = self.socket()?;
-        let estate = &self.estate;
-        let own = vec![(to_worker, descriptors::PEER), (estate.sealed.listener()?, descriptors::BRIEF), (socket, descriptors::OWN)];
-        let (birth, process, link) = self.start(Role::Listener, own)?;
-        let (sender, receiver) = link::open(link)?;
-        let (ears, journal) = (self.ears.clone(), self.journal.clone());
-        tokio::spawn(listen_to_listener(receiver, birth, ears, journal));
-        self.listener = Some(Child { birth, process, sender, ready: false });
-        Ok(())
-    }
-
-    fn start_worker(&mut self, to_listener: OwnedFd) -> io::Result<()> {
-        let estate = &self.estate;
-        let own =
-            vec![(to_listener, descriptors::PEER), (estate.sealed.worker()?, descriptors::BRIEF), (estate.state.file()?, descriptors::OWN)];
-        let (birth, process, link) = self.start(Role::Worker, own)?;
-        let (sender, receiver) = link::open(link)?;
-        let ears = self.ears.clone();
-        tokio::spawn(listen_to_worker(receiver, birth, ears));
-        self.job_link = 0;
-        self.worker = Some(Child { birth, process, sender, ready: false });
-        Ok(())
-    }
-
-    fn start(&mut self, role: Role, mut given: Vec<(OwnedFd, RawFd)>) -> io::Result<(Birth, Process, OwnedFd)> {
-        let (ours, theirs) = UnixStream::pair()?;
-        given.push((theirs.into(), descriptors::SUPERVISOR));
-        let (log, reader) = output::pipe()?;
-        let command = self.estate.roster.command(role, given, log)?;
-        self.births += 1;
-        let (birth, ears) = (self.births, self.ears.clone());
-        let process = process::start(command, None, move |exit| tell_later(ears, Heard::Ended(role, birth, exit)))?;
-        reader.log(role, process.pid, None);
-        journal::process_started(role, process.pid, self.estate.roster.account(role));
-        Ok((birth, process, ours.into()))
-    }
-
-    /// Asks everyone to end: the listener once it has answered, the worker once nothing runs.
-    fn stop(&mut self) {
-        self.stopping = true;
-        // A child that does not take this is killed when the grace is over.
-        if let Some(listener) = &self.listener {
-            let _ = listener.sender.send(&ToListener::Drain);
-        }
-        if let Some(worker) = &self.worker {
-            let _ = worker.sender.send(&ToWorker::Stop);
-        }
-    }
-
-    fn is_alone(&self) -> bool {
-        self.listener.is_none() && self.worker.is_none() && self.updates.running() == 0
-    }
-
-    /// Ends what is left. Answers how many that were.
-    fn kill_all(&self) -> usize {
-        let children = self.listener.iter().map(|child| &child.process).chain(self.worker.iter().map(|child| &child.process));
-        let left = children.map(Process::kill).count() + self.updates.running();
-        self.updates.kill_all();
-        left
-    }
-}
-
-/// Deliveries come by the ten thousand a second: they are written right here, and only the rest
-/// goes through the loop.
-async fn listen_to_listener(mut receiver: link::Receiver<FromListener>, birth: Birth, ears: mpsc::Sender<Heard>, journal: Journal) {
-    loop {
-        match receiver.recv().await {
-            Ok(Some(FromListener::Delivery(event))) => journal.delivery(&event),
-            Ok(Some(FromListener::Lost(count))) => journal::lost(count),
-            Ok(Some(said @ FromListener::Ready { .. })) => hand_on(&ears, Heard::Listener(birth, said)).await,
-            end => return hear_end(end, Role::Listener, birth, &ears).await,
-        }
-    }
-}
-
-async fn listen_to_worker(mut receiver: link::Receiver<FromWorker>, birth: Birth, ears: mpsc::Sender<Heard>) {
-    loop {
-        match receiver.recv().await {
-            Ok(Some(said)) => hand_on(&ears, Heard::Worker(birth, said)).await,
-            end => return hear_end(end, Role::Worker, birth, &ears).await,
-        }
-    }
-}
-
-async fn hear_end<M: Message>(end: Result<Option<M>, LinkError>, role: Role, birth: Birth, ears: &mpsc::Sender<Heard>) {
-    // A link that just ends is a process that ends: its own end says more.
-    if let Err(LinkError::Wire(_)) = end {
-        hand_on(ears, Heard::Malformed(role, birth)).await;
-    }
-}
-
-async fn hand_on(ears: &mpsc::Sender<Heard>, heard: Heard) {
-    // The loop is gone only when the supervisor ends.
-    let _ = ears.send(heard).await;
-}
-
-/// For callbacks, which can't wait.
-fn tell_later(ears: mpsc::Sender<Heard>, heard: Heard) {
-    tokio::spawn(async move { hand_on(&ears, heard).await });
 }

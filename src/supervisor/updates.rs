@@ -1,7 +1,7 @@
 //! Running updaters: the worker asks by id, the supervisor decides from its own brief, starts them,
 //! and ends them at their deadline. Runs in the supervisor; distrusts the worker and the updaters.
 
-use super::journal;
+use super::journal::{self, Journal, Offence};
 use super::output;
 use super::process::{self, Exit, Process};
 use super::roster::Roster;
@@ -36,7 +36,7 @@ pub struct Updates {
 /// What a new updater needs of the house.
 pub struct Needs<'a> {
     pub roster: &'a Roster,
-    pub briefs: &'a BTreeMap<RepoId, Brief>,
+    pub brief: &'a Brief,
     pub name: &'a str,
 }
 
@@ -50,15 +50,26 @@ impl Updates {
         Self { threads: usize::from(threads), last: OrderId::ZERO, running: BTreeMap::new() }
     }
 
-    /// Checks an order against what the supervisor itself knows.
+    /// How many may run from now on.
+    pub fn set_threads(&mut self, threads: u16) {
+        self.threads = usize::from(threads);
+    }
+
+    /// The repositories whose updates run.
+    pub fn repos(&self) -> impl Iterator<Item = RepoId> {
+        self.running.values().map(|running| running.repo)
+    }
+
+    /// Checks an order against what the supervisor itself knows. `next_id`: the first one that was never
+    /// given out; a repository that a reload has just removed is no offence.
     ///
     /// # Errors
     /// [`OutOfTurn`] says what is wrong with it.
-    pub fn check(&mut self, order: OrderId, repo: RepoId, briefs: &BTreeMap<RepoId, Brief>) -> Result<(), OutOfTurn> {
+    pub fn check(&mut self, order: OrderId, repo: RepoId, next_id: u32) -> Result<(), OutOfTurn> {
         if order <= self.last {
             return Err(OutOfTurn("an order's number does not grow"));
         }
-        if !briefs.contains_key(&repo) {
+        if repo.number() >= next_id {
             return Err(OutOfTurn("an order for an unknown repository"));
         }
         if self.running.len() >= self.threads {
@@ -82,17 +93,17 @@ impl Updates {
         needs: &Needs<'_>,
         ended: impl FnOnce(Exit) + Send + 'static,
     ) -> io::Result<OwnedFd> {
-        let brief = needs.briefs.get(&repo).ok_or_else(|| io::Error::other("no brief"))?;
         let (ours, theirs) = UnixStream::pair()?;
         let (for_worker, for_updater) = UnixStream::pair()?;
         let (log, reader) = output::pipe()?;
         let given = vec![(theirs.into(), descriptors::SUPERVISOR), (for_updater.into(), descriptors::PEER)];
         // A remote that stalls must not hold a slot.
-        let deadline = Duration::from_millis(brief.limits.deadline_ms);
-        let process = process::start(needs.roster.updater(&brief.limits, given, log)?, Some(deadline), ended)?;
+        let deadline = Duration::from_millis(needs.brief.limits.deadline_ms);
+        let process = process::start(needs.roster.updater(&needs.brief.limits, given, log)?, Some(deadline), ended)?;
+        journal::process_started_for(Role::Updater, process.pid, needs.roster.account(Role::Updater), needs.name);
         reader.log(Role::Updater, process.pid, Some(needs.name.to_owned()));
         let (sender, _) = link::open::<Brief, Silence>(ours.into())?;
-        if sender.send(brief).is_err() {
+        if sender.send(needs.brief).is_err() {
             process.kill();
         }
         self.running.insert(order, Running { repo, process, _brief: sender });
@@ -100,10 +111,11 @@ impl Updates {
     }
 
     /// An updater's process has ended.
-    pub fn ended(&mut self, order: OrderId, exit: Exit) {
-        let running = self.running.remove(&order);
-        if let Some(running) = running.filter(|_| exit.is_forbidden_call()) {
-            journal::violation(Role::Updater, running.process.pid, "a system call that it has no use for");
+    pub fn ended(&mut self, order: OrderId, exit: Exit, journal: &Journal) {
+        let Some(Running { repo, process, .. }) = self.running.remove(&order) else { return };
+        journal::process_ended_for(Role::Updater, process.pid, exit, process.since.elapsed(), journal.name(repo));
+        if exit.is_forbidden_call() {
+            journal::violation(Role::Updater, process.pid, Offence::ForbiddenCall);
         }
     }
 

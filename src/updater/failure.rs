@@ -5,7 +5,7 @@
 //! the one place that reads its text. A remote can choose some of that text: it decides at most
 //! which word the log shows.
 
-use crate::audit::{Failure, Reason, Step};
+use crate::audit::{Failure, HostKey, Reason, Step};
 use crate::brief::updater::Limits;
 use git2::{ErrorClass, ErrorCode};
 use nix::errno::Errno;
@@ -20,12 +20,19 @@ pub struct Fault {
     pub reason: Reason,
     /// The detail, without the step.
     pub message: String,
+    /// The host key, where it is that which was refused.
+    pub host_key: Option<HostKey>,
 }
 
 impl Fault {
     /// A fault that this program found itself.
     pub fn new(step: Step, reason: Reason, message: impl Into<String>) -> Self {
-        Self { step, reason, message: message.into() }
+        Self { step, reason, message: message.into(), host_key: None }
+    }
+
+    /// The server's host key is not the one that was meant.
+    pub fn host_key(key: HostKey, message: String) -> Self {
+        Self { host_key: Some(key), ..Self::new(Step::Fetch, Reason::HostKey, message) }
     }
 
     /// The kernel refused something; `what` names the object, a path mostly.
@@ -55,7 +62,7 @@ impl Fault {
         } else {
             return self;
         };
-        Self { step: self.step, reason: Reason::Limit, message: format!("{what} ({})", self.message) }
+        Self::new(self.step, Reason::Limit, format!("{what} ({})", self.message))
     }
 
     /// What the worker is told.

@@ -78,12 +78,16 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
             let _ = frame::write(&mut &worker, &FromUpdater::Step(step));
         }
     };
+    let host_key = |key| {
+        // As above.
+        let _ = frame::write(&mut &worker, &FromUpdater::HostKey(key));
+    };
     let close = |reach: &Reach<'_>| {
         doors.close_but(reach)?;
         closed(&brief, &supervisor, &worker);
         Ok::<_, ConfineError>(())
     };
-    let report = update::update(&brief, &order, &update::Tell { say: &say, step: &step }, close)?;
+    let report = update::update(&brief, &order, &update::Tell { say: &say, step: &step, host_key: &host_key }, close)?;
     frame::write(&mut &worker, &FromUpdater::Report(report)).map_err(StartError::Report)
 }
 

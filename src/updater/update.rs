@@ -6,7 +6,7 @@ use super::reset::Target;
 use super::tree::Tree;
 use super::trigger::Trigger;
 use super::{crash, damage, fetch, gitdir, host_keys, libgit2, reset, tree};
-use crate::audit::{Reason, Step};
+use crate::audit::{HostKey, Reason, Step};
 use crate::brief::updater::Brief;
 use crate::confine::reach::Reach;
 use crate::ids::CommitId;
@@ -25,6 +25,8 @@ pub struct Tell<'a> {
     pub say: &'a dyn Fn(&str),
     /// A step begins.
     pub step: &'a dyn Fn(Step),
+    /// The server's host key was refused.
+    pub host_key: &'a dyn Fn(HostKey),
 }
 
 /// Brings the work tree level with its remote. `close` confines the process to what it is given; it
@@ -44,6 +46,9 @@ pub fn update<E>(brief: &Brief, order: &Order, tell: &Tell<'_>, close: impl FnOn
     let outcome = outcome.unwrap_or_else(|fault| {
         let fault = fault.explained(&brief.limits);
         (tell.say)(&fault.to_string());
+        if let Some(key) = fault.host_key {
+            (tell.host_key)(key);
+        }
         Outcome::Failed(fault.failure())
     });
     Ok(Report { old: run.old.get(), outcome, bytes: run.bytes.get() })

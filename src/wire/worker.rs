@@ -1,14 +1,24 @@
 //! supervisor → worker and back.
 
 use super::Message;
-use crate::audit::UpdateEvent;
-use crate::ids::{OrderId, RepoId};
+use crate::audit::{HostKey, ReconcileEvent, UpdateEvent};
+use crate::ids::{Generation, OrderId, RepoId};
 use serde::{Deserialize, Serialize};
 
 /// What the supervisor says to the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
+    /// Another configuration is to come into force. A descriptor comes with this message: the brief.
+    /// Read it, keep it beside the one in force, and say [`FromWorker::Prepared`] or [`FromWorker::Unusable`].
+    Prepare(Generation),
+    /// The brief that was prepared is in force from this message on, for all that is said after it.
+    Commit(Generation),
+    /// Forget the brief that was prepared.
+    Abandon,
+    /// Answer with [`FromWorker::Alive`].
+    Ping,
     /// A listener has started. A descriptor comes with this message: the worker's end of the job link.
+    /// Those before it go on until they end.
     Listener,
     /// A listener died: what it had heard and not yet told may be lost, so compare everything.
     Reconcile,
@@ -47,10 +57,22 @@ pub enum FromWorker {
         /// The version of Landlock that holds, which `/proc` does not tell; 0 for none.
         landlock: u8,
     },
+    /// The brief of a reload can be used.
+    Prepared(Generation),
+    /// The brief of a reload can't be used; its output says why.
+    Unusable(Generation),
+    /// The brief of a reload is in force: every order after this is of it.
+    Committed(Generation),
+    /// It hears: the answer to a ping.
+    Alive,
     /// Please start an updater for this repository. Orders are numbered upwards.
     Order(OrderId, RepoId),
     /// What became of an update.
     Update(UpdateEvent),
+    /// An updater for this repository refused a host key.
+    HostKeyRefused(RepoId, HostKey),
+    /// Repositories are compared with their remotes, or have been.
+    Reconcile(ReconcileEvent),
     /// The listener's or an updater's message was malformed, or out of turn.
     Violation(Culprit),
     /// The state file can't be used; it must be set aside.

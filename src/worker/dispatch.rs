@@ -4,12 +4,12 @@
 //! An order ends when both have come: the supervisor's word that the process has ended, and the end
 //! of the updater's link. Until then its slot counts as taken, whatever an updater says.
 
+use super::brief::Brief;
 use super::due::{Due, Mark, Retry, Went};
 use super::state::State;
-use crate::audit::{Failure, Reason, Step, UpdateEvent, UpdateResult};
+use crate::audit::{Failure, HostKey, Reason, Step, UpdateEvent, UpdateResult};
 use crate::brief::Key;
-use crate::brief::worker::Repo;
-use crate::ids::{OrderId, RepoId};
+use crate::ids::{DirectoryId, OrderId, RepoId};
 use crate::link::{self, Receiver};
 use crate::wire::order::{FromUpdater, Order, Outcome, Report};
 use crate::wire::worker::Ended;
@@ -23,6 +23,8 @@ pub struct Told {
     pub order: OrderId,
     /// The last step that it began.
     pub step: Step,
+    /// The host key that it refused.
+    pub host_key: Option<HostKey>,
     /// `Err`: a message that no honest updater sends.
     pub report: Result<Option<Report>, Offence>,
 }
@@ -34,6 +36,8 @@ pub struct Offence;
 /// One order that has not ended.
 struct Running {
     repo: RepoId,
+    /// The work tree: a reload may have removed the repository when the update ends.
+    tree: Option<DirectoryId>,
     mark: Mark,
     since: Instant,
     linked: bool,
@@ -55,9 +59,9 @@ impl Dispatch {
     }
 
     /// Numbers a new order.
-    pub fn order(&mut self, repo: RepoId, mark: Mark, now: Instant) -> OrderId {
+    pub fn order(&mut self, repo: RepoId, tree: Option<DirectoryId>, mark: Mark, now: Instant) -> OrderId {
         self.last = self.last.next();
-        let running = Running { repo, mark, since: now, linked: false, ended: None, told: None };
+        let running = Running { repo, tree, mark, since: now, linked: false, ended: None, told: None };
         self.running.insert(self.last, running);
         self.last
     }
@@ -66,29 +70,22 @@ impl Dispatch {
     ///
     /// # Errors
     /// Those of registering the socket.
-    pub fn link(
-        &mut self,
-        order: OrderId,
-        socket: OwnedFd,
-        repos: &BTreeMap<RepoId, Repo>,
-        keys: &[Key],
-        state: &State,
-    ) -> std::io::Result<()> {
+    pub fn link(&mut self, order: OrderId, socket: OwnedFd, brief: &Brief, state: &State) -> std::io::Result<()> {
         let Some(running) = self.running.get_mut(&order) else { return Ok(()) };
-        let Some(repo) = repos.get(&running.repo) else { return Ok(()) };
+        let Some(repo) = brief.repos.get(&running.repo) else { return Ok(()) };
         let (sender, receiver) = link::open::<Order, FromUpdater>(socket)?;
         let tree = state.tree(repo.directory);
         // Begun is not enough: this very update has begun, perhaps in a directory of someone else's.
         let known = tree.deployed.is_some();
-        let key = repo.key.and_then(|index| keys.get(index.0 as usize)).map(Key::copy);
+        let key = brief.key(repo).map(Key::copy);
         // Not taken: the updater is gone already; its end says so.
         let _ = sender.send(&Order { key, known, triggered: tree.triggered, announced: running.mark.announced });
         running.linked = true;
         let told = self.told.clone();
         tokio::spawn(async move {
-            let (step, report) = listen(receiver).await;
+            let heard = listen(order, receiver).await;
             drop(sender);
-            let _ = told.send(Told { order, step, report });
+            let _ = told.send(heard);
         });
         Ok(())
     }
@@ -98,6 +95,11 @@ impl Dispatch {
         if let Some(running) = self.running.get_mut(&order) {
             running.ended = Some(how);
         }
+    }
+
+    /// The repository of an order that has not ended.
+    pub fn repo(&self, order: OrderId) -> Option<RepoId> {
+        self.running.get(&order).map(|running| running.repo)
     }
 
     /// An updater's link has ended.
@@ -129,7 +131,6 @@ impl Dispatch {
 pub struct Closing<'a> {
     pub due: &'a mut Due,
     pub state: &'a mut State,
-    pub repos: &'a BTreeMap<RepoId, Repo>,
     pub now: Instant,
     /// Spreads retries.
     pub chance: u32,
@@ -148,11 +149,11 @@ impl Closing<'_> {
             }
         };
         let mut old = report.old;
-        if let Some(repo) = self.repos.get(&running.repo) {
+        if let Some(tree) = running.tree {
             // An update that did not get to its end has moved HEAD already.
-            let deployed = self.state.tree(repo.directory).deployed;
+            let deployed = self.state.tree(tree).deployed;
             old = if old == Some(current.new) { deployed } else { old };
-            if let Err(error) = self.state.deployed(repo.directory, current.new) {
+            if let Err(error) = self.state.deployed(tree, current.new) {
                 eprintln!("the state could not be written ({error}); after a restart a trigger may be touched twice");
             }
         }
@@ -201,17 +202,17 @@ fn reason_of(how: Ended) -> Reason {
     }
 }
 
-/// Steps in their order, then one report, then the end.
-async fn listen(mut receiver: Receiver<FromUpdater>) -> (Step, Result<Option<Report>, Offence>) {
-    let mut step = Step::Start;
-    let mut report = None;
+/// Steps in their order, perhaps a host key, then one report, then the end.
+async fn listen(order: OrderId, mut receiver: Receiver<FromUpdater>) -> Told {
+    let mut told = Told { order, step: Step::Start, host_key: None, report: Ok(None) };
     loop {
-        match receiver.recv().await {
-            Ok(None) => return (step, Ok(report)),
-            Ok(Some(FromUpdater::Step(next))) if next > step && report.is_none() => step = next,
-            Ok(Some(FromUpdater::Report(last))) if report.is_none() => report = Some(last),
-            Ok(Some(_)) | Err(link::LinkError::Wire(_)) => return (step, Err(Offence)),
-            Err(link::LinkError::Io(_)) => return (step, Ok(report)),
+        let said = receiver.recv().await;
+        match (said, &told.report) {
+            (Ok(Some(FromUpdater::Step(next))), Ok(None)) if next > told.step => told.step = next,
+            (Ok(Some(FromUpdater::HostKey(key))), Ok(None)) if told.host_key.is_none() => told.host_key = Some(key),
+            (Ok(Some(FromUpdater::Report(last))), Ok(None)) => told.report = Ok(Some(last)),
+            (Ok(Some(_)) | Err(link::LinkError::Wire(_)), _) => return Told { report: Err(Offence), ..told },
+            (Ok(None) | Err(link::LinkError::Io(_)), _) => return told,
         }
     }
 }
@@ -224,8 +225,8 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::audit::Cause;
-    use crate::brief::worker::Schedule;
-    use crate::ids::{CommitId, DirectoryId};
+    use crate::brief::worker::{Repo, Schedule};
+    use crate::ids::CommitId;
     use crate::wire::frame;
     use std::io::Write;
     use std::os::unix::net::UnixStream;
@@ -248,7 +249,7 @@ mod tests {
         reports: mpsc::UnboundedReceiver<Told>,
         due: Due,
         state: State,
-        repos: BTreeMap<RepoId, Repo>,
+        brief: Brief,
         now: Instant,
         _folder: tempfile::TempDir,
     }
@@ -257,17 +258,17 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let file = std::fs::File::options().read(true).write(true).create_new(true).open(folder.path().join("state")).unwrap();
-            let repo = Repo { id: REPO, directory: DirectoryId::from_digest([1; 32]), key: None, reconcile: false };
+            let repo = Repo { id: REPO, directory: DirectoryId::from_digest([1; 32]), key: None, reconcile: false, changed: false };
             let schedule = Schedule { threads: 1, retry_count: 3, retry_delay_ms: 1000, reconcile_s: 0 };
             let (told, reports) = mpsc::unbounded_channel();
             let dispatch = Dispatch::new(told);
-            let repos = BTreeMap::from([(REPO, repo)]);
+            let brief = Brief::of_one(schedule, repo);
             Self {
                 dispatch,
                 reports,
                 due: Due::new(schedule, [REPO]),
                 state: State::open(file).unwrap(),
-                repos,
+                brief,
                 now: Instant::now(),
                 _folder: folder,
             }
@@ -280,9 +281,10 @@ mod tests {
             let now = self.now;
             self.due.mark(REPO, PUSH, now);
             let (repo, mark) = self.due.start(now).unwrap();
-            let order = self.dispatch.order(repo, mark, now);
+            let tree = self.brief.repos.get(&repo).map(|repo| repo.directory);
+            let order = self.dispatch.order(repo, tree, mark, now);
             let (ours, mut theirs) = UnixStream::pair().unwrap();
-            self.dispatch.link(order, ours.into(), &self.repos, &[], &self.state).unwrap();
+            self.dispatch.link(order, ours.into(), &self.brief, &self.state).unwrap();
             theirs.write_all(said).unwrap();
             drop(theirs);
             self.dispatch.ended(order, how);
@@ -294,7 +296,7 @@ mod tests {
 
         fn close(&mut self, order: OrderId) -> Option<UpdateEvent> {
             let now = self.now;
-            let closing = Closing { due: &mut self.due, state: &mut self.state, repos: &self.repos, now, chance: 0 };
+            let closing = Closing { due: &mut self.due, state: &mut self.state, now, chance: 0 };
             self.dispatch.close(order, closing)
         }
     }
@@ -347,7 +349,7 @@ mod tests {
                 let (_sender, receiver) = link::open::<Order, FromUpdater>(ours.into()).unwrap();
                 theirs.write_all(said).unwrap();
                 drop(theirs);
-                assert_eq!(listen(receiver).await.1, Err(Offence), "{said:?}");
+                assert_eq!(listen(OrderId::ZERO, receiver).await.report, Err(Offence), "{said:?}");
             });
         }
     }

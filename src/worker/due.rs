@@ -76,6 +76,8 @@ struct Slot {
     failed: u32,
     /// No retry before this.
     not_before: Option<Instant>,
+    /// The brief in force does not have it, and its update has not ended.
+    gone: bool,
 }
 
 impl Slot {
@@ -104,9 +106,34 @@ impl Due {
         Self { schedule, slots, urgent: VecDeque::new(), calm: VecDeque::new(), waiting: BTreeSet::new(), running: 0 }
     }
 
+    /// Goes on under another brief. Marks, tries and running updates of the repositories that stay
+    /// are kept; those of the others are forgotten, their updates when they end.
+    pub fn rebrief(&mut self, schedule: Schedule, repos: impl IntoIterator<Item = RepoId>) {
+        let mut before = std::mem::take(&mut self.slots);
+        self.schedule = schedule;
+        self.slots = repos.into_iter().map(|id| (id, before.remove(&id).unwrap_or_default())).collect();
+        let running = before.into_iter().filter(|(_, slot)| slot.running.is_some());
+        self.slots.extend(running.map(|(id, slot)| (id, Slot { mark: None, gone: true, ..slot })));
+    }
+
+    /// A repository is not what it was: whatever failed before counts no more, and it is due.
+    pub fn renew(&mut self, repo: RepoId, now: Instant) {
+        if let Some(slot) = self.slots.get_mut(&repo) {
+            slot.failed = 0;
+            if let Some(until) = slot.not_before.take() {
+                self.waiting.remove(&(until, repo));
+            }
+            let marked = slot.mark.is_some();
+            self.mark(repo, Mark::RECONCILE, now);
+            if marked {
+                self.queue(repo, now);
+            }
+        }
+    }
+
     /// Sets a repository's mark. [`Verdict::Gone`] where there is no such repository.
     pub fn mark(&mut self, repo: RepoId, mark: Mark, now: Instant) -> Verdict {
-        let Some(slot) = self.slots.get_mut(&repo) else { return Verdict::Gone };
+        let Some(slot) = self.slots.get_mut(&repo).filter(|slot| !slot.gone) else { return Verdict::Gone };
         let old = slot.mark;
         slot.mark = Some(merge(old, mark));
         slot.marked = Some(now);
@@ -156,6 +183,10 @@ impl Due {
         let slot = self.slots.get_mut(&repo)?;
         let served = slot.running.take()?;
         self.running -= 1;
+        if slot.gone {
+            self.slots.remove(&repo);
+            return None;
+        }
         let retry = match went {
             Went::Well => {
                 slot.failed = 0;
@@ -401,6 +432,55 @@ mod tests {
             let wait = backoff(&Schedule { retry_count: 9, ..SCHEDULE }, 2, chance);
             assert!((Duration::from_millis(1600)..=Duration::from_secs(2)).contains(&wait), "{wait:?}");
         }
+    }
+
+    #[test]
+    fn what_stays_keeps_its_mark_its_tries_and_its_update() {
+        let (mut due, now) = due(3);
+        due.mark(repo(0), push(1), now);
+        due.mark(repo(1), PUSH, now);
+        assert_eq!(due.start(now).unwrap().0, repo(0));
+        due.mark(repo(2), push(3), now);
+        due.mark(repo(0), push(2), now);
+        due.rebrief(Schedule { threads: 1, ..SCHEDULE }, [repo(0), repo(2), repo(3)]);
+        assert_eq!(due.mark(repo(1), PUSH, now), Verdict::Gone);
+        assert_eq!(due.start(now), None, "more updates than threads");
+        assert_eq!(due.end(repo(0), Went::Badly, now, 0).unwrap().attempt, 1);
+        assert_eq!(due.start(now).unwrap(), (repo(2), push(3)), "a mark was lost, or one that is gone was served");
+        assert_eq!(due.mark(repo(3), PUSH, now), Verdict::Marked);
+    }
+
+    #[test]
+    fn an_update_of_what_was_removed_holds_its_slot_until_it_ends() {
+        let (mut due, now) = due(2);
+        let one = Schedule { threads: 1, ..SCHEDULE };
+        due.mark(repo(0), PUSH, now);
+        due.start(now).unwrap();
+        due.mark(repo(0), PUSH, now);
+        due.rebrief(one, [repo(1)]);
+        due.mark(repo(1), PUSH, now);
+        assert_eq!(due.start(now), None, "its slot counts as free");
+        assert_eq!(due.end(repo(0), Went::Badly, now, 0), None);
+        assert_eq!(due.start(now).unwrap().0, repo(1));
+        due.end(repo(1), Went::Well, now, 0);
+        assert_eq!((due.start(now + SLOW), due.wake()), (None, None), "a mark of a repository that is gone is served");
+    }
+
+    #[test]
+    fn a_changed_repository_is_tried_at_once_however_often_it_failed() {
+        let (mut due, mut now) = due(1);
+        due.mark(repo(0), PUSH, now);
+        for _ in 0..3 {
+            now = due.wake().unwrap_or(now);
+            due.start(now).unwrap();
+            due.end(repo(0), Went::Badly, now, 0).unwrap();
+        }
+        assert_eq!(due.wake(), Some(now + SLOW));
+        due.renew(repo(0), now);
+        assert_eq!((due.start(now).unwrap().0, due.wake()), (repo(0), None));
+        due.renew(repo(0), now);
+        due.end(repo(0), Went::Well, now, 0);
+        assert!(due.start(now).is_some(), "what changed during an update is not served after it");
     }
 
     #[test]

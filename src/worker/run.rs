@@ -1,22 +1,24 @@
 //! The worker's loop: hears the supervisor, the listener, its updaters and the clock, and orders
 //! what is due. Runs in the worker, one thread.
 
-use super::Brief;
+use super::brief::Brief;
 use super::dispatch::{Closing, Dispatch, Told};
 use super::due::{Due, Mark};
 use super::inbox::Inbox;
+use super::reconcile::Reconcile;
 use super::state::State;
-use crate::audit::{Cause, UpdateEvent, UpdateResult};
-use crate::brief::Key;
-use crate::brief::worker::{Repo, Schedule};
+use crate::audit::{Cause, ReconcileCause, UpdateEvent, UpdateResult};
+use crate::confine::descriptors;
 use crate::confine::enter::Level;
-use crate::ids::{DirectoryId, OrderId, RepoId};
+use crate::ids::{DirectoryId, Generation, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
 use crate::wire::job::{Job, JobAnswer};
 use crate::wire::worker::{Culprit, FromWorker, ToWorker};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -42,6 +44,7 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
     let mut worker = Worker::new(supervisor, brief, state, told);
     worker.new_listener(listener)?;
     say(&worker.supervisor, &FromWorker::Ready { landlock: level.landlock })?;
+    worker.reconcile(ReconcileCause::Start, Instant::now())?;
     loop {
         let ordered = worker.order_what_is_due()?;
         if !ordered.is_empty() {
@@ -59,14 +62,14 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
                 None => return Ok(()),
                 Some(said) => worker.hear_supervisor(said, &mut orders)?,
             },
-            job = next_job(&mut worker.listener) => worker.hear_listener(job)?,
+            (place, job) = poll_fn(|cx| next_job(&mut worker.listeners, cx)) => worker.hear_listener(place, job)?,
             Some(told) = reports.recv() => worker.hear_updater(told)?,
-            () = tokio::time::sleep_until(wake.into()) => worker.reconcile_by_clock(),
+            () = tokio::time::sleep_until(wake.into()) => worker.reconcile_by_clock()?,
         }
     }
 }
 
-/// The listener's end of things.
+/// One listener's end of things.
 struct Listener {
     /// Which link this is, counted from this worker's start.
     link: u32,
@@ -77,56 +80,64 @@ struct Listener {
 
 struct Worker {
     supervisor: Sender<FromWorker>,
-    listener: Option<Listener>,
+    /// The one that serves, and those before it that a reload has told to drain.
+    listeners: Vec<Listener>,
     /// Job links so far.
     links: u32,
-    keys: Vec<Key>,
-    repos: BTreeMap<RepoId, Repo>,
+    brief: Brief,
+    /// The brief of a reload that may yet come to nothing.
+    prepared: Option<(Generation, Brief)>,
     state: State,
     due: Due,
     dispatch: Dispatch,
     stopping: bool,
-    schedule: Schedule,
     next_reconcile: Option<Instant>,
     crash_reconcile: Option<Instant>,
+    /// The comparison that runs.
+    reconcile: Reconcile,
 }
 
 impl Worker {
     fn new(supervisor: Sender<FromWorker>, brief: Brief, state: State, told: mpsc::UnboundedSender<Told>) -> Self {
-        let Brief { head, keys, repos } = brief;
         let now = Instant::now();
-        let due = Due::new(head.schedule, repos.iter().map(|repo| repo.id));
-        let repos = repos.into_iter().map(|repo| (repo.id, repo)).collect();
+        let due = Due::new(brief.schedule, brief.repos.keys().copied());
         let mut worker = Self {
             supervisor,
-            listener: None,
+            listeners: Vec::new(),
             links: 0,
-            keys,
-            repos,
+            brief,
+            prepared: None,
             state,
             due,
             dispatch: Dispatch::new(told),
             stopping: false,
-            schedule: head.schedule,
             next_reconcile: None,
             crash_reconcile: None,
+            reconcile: Reconcile::default(),
         };
-        worker.reconcile(now);
         worker.plan_reconcile(now);
         worker
     }
 
     /// Marks every repository for comparison with its remote, but those that wait for their first push.
-    fn reconcile(&mut self, now: Instant) {
-        for repo in self.repos.values().filter(|repo| repo.reconcile || self.state.knows(repo.directory)) {
-            self.due.mark(repo.id, Mark::RECONCILE, now);
+    fn reconcile(&mut self, cause: ReconcileCause, now: Instant) -> io::Result<()> {
+        let compared = self.brief.repos.values().filter(|repo| repo.reconcile || self.state.knows(repo.directory));
+        let compared: BTreeSet<RepoId> = compared.map(|repo| repo.id).collect();
+        for repo in &compared {
+            self.due.mark(*repo, Mark::RECONCILE, now);
         }
+        self.tell_reconcile(cause, compared, now)
+    }
+
+    fn tell_reconcile(&mut self, cause: ReconcileCause, compared: BTreeSet<RepoId>, now: Instant) -> io::Result<()> {
+        let told = self.reconcile.begin(cause, compared, now);
+        told.into_iter().try_for_each(|event| say(&self.supervisor, &FromWorker::Reconcile(event)))
     }
 
     /// A repository's first push is written down before it is acknowledged: the worker that starts
     /// after a crash would else not compare it.
     fn remember(&mut self, repo: RepoId) {
-        if let Some(repo) = self.repos.get(&repo)
+        if let Some(repo) = self.brief.repos.get(&repo)
             && !repo.reconcile
             && !self.state.knows(repo.directory)
             && let Err(error) = self.state.begin(repo.directory)
@@ -137,8 +148,7 @@ impl Worker {
 
     fn new_listener(&mut self, socket: OwnedFd) -> io::Result<()> {
         let (answers, jobs) = link::open(socket)?;
-        let highest = self.repos.last_key_value().map(|(id, _)| *id);
-        self.listener = Some(Listener { link: self.links, answers, jobs, inbox: Inbox::new(highest) });
+        self.listeners.push(Listener { link: self.links, answers, jobs, inbox: Inbox::new(self.brief.highest()) });
         self.links = self.links.wrapping_add(1);
         Ok(())
     }
@@ -147,11 +157,18 @@ impl Worker {
         let mut descriptor = || link.take_descriptor().ok_or_else(|| io::Error::other("the supervisor sent no descriptor"));
         match said {
             ToWorker::Listener => self.new_listener(descriptor()?),
-            ToWorker::Updater(order) => self.dispatch.link(order, descriptor()?, &self.repos, &self.keys, &self.state),
-            ToWorker::Reconcile => {
-                self.reconcile_after_crash(Instant::now());
+            ToWorker::Updater(order) => self.dispatch.link(order, descriptor()?, &self.brief, &self.state),
+            ToWorker::Prepare(generation) => {
+                let brief = Brief::read(descriptors::Brief::of(descriptor()?.into()));
+                self.prepare(generation, brief)
+            }
+            ToWorker::Commit(generation) => self.commit(generation),
+            ToWorker::Abandon => {
+                self.prepared = None;
                 Ok(())
             }
+            ToWorker::Ping => say(&self.supervisor, &FromWorker::Alive),
+            ToWorker::Reconcile => self.reconcile_after_crash(Instant::now()),
             ToWorker::Ended(order, how) => {
                 self.dispatch.ended(order, how);
                 self.close(order)
@@ -163,35 +180,73 @@ impl Worker {
         }
     }
 
-    /// Answers the job that came, and all that came with it.
-    fn hear_listener(&mut self, first: Result<Option<Job>, LinkError>) -> io::Result<()> {
+    fn prepare(&mut self, generation: Generation, brief: io::Result<Brief>) -> io::Result<()> {
+        match brief {
+            Ok(brief) => {
+                self.prepared = Some((generation, brief));
+                say(&self.supervisor, &FromWorker::Prepared(generation))
+            }
+            Err(error) => {
+                eprintln!("the brief: {error}");
+                say(&self.supervisor, &FromWorker::Unusable(generation))
+            }
+        }
+    }
+
+    /// From here on all is of the new brief. Updates that run were given what they need, and go on.
+    fn commit(&mut self, generation: Generation) -> io::Result<()> {
+        let prepared = self.prepared.take().filter(|(prepared, _)| *prepared == generation);
+        let (_, brief) = prepared.ok_or_else(|| io::Error::other("the supervisor committed a brief that was not prepared"))?;
+        let now = Instant::now();
+        let before = std::mem::replace(&mut self.brief, brief);
+        self.due.rebrief(self.brief.schedule, self.brief.repos.keys().copied());
+        let renewed = self.brief.renewed(&before).filter(|repo| repo.reconcile || self.state.knows(repo.directory));
+        let mut compared: BTreeSet<RepoId> = renewed.map(|repo| repo.id).collect();
+        for repo in &compared {
+            self.due.renew(*repo, now);
+        }
+        if self.brief.schedule.reconcile_s != before.schedule.reconcile_s {
+            self.plan_reconcile(now);
+        }
+        say(&self.supervisor, &FromWorker::Committed(generation))?;
+        // What the comparison that runs had left is compared by this one, but for what is gone.
+        compared.extend(self.reconcile.left().filter(|repo| self.brief.repos.contains_key(repo)));
+        if compared.is_empty() && self.reconcile.left().next().is_none() {
+            Ok(())
+        } else {
+            self.tell_reconcile(ReconcileCause::Reload, compared, now)
+        }
+    }
+
+    /// Answers the job that came from the listener at that place, and all that came with it.
+    fn hear_listener(&mut self, place: usize, first: Result<Option<Job>, LinkError>) -> io::Result<()> {
         let mut next = first;
         let now = Instant::now();
         loop {
             let job = match next {
                 Ok(Some(job)) => job,
                 Ok(None) | Err(LinkError::Io(_)) => {
-                    self.listener = None;
+                    self.listeners.swap_remove(place);
                     return Ok(());
                 }
-                Err(LinkError::Wire(_)) => return self.accuse_listener(),
+                Err(LinkError::Wire(_)) => return self.accuse_listener(place),
             };
-            let Some(listener) = &mut self.listener else { return Ok(()) };
+            let Some(listener) = self.listeners.get_mut(place) else { return Ok(()) };
             if listener.inbox.check(&job).is_err() {
-                return self.accuse_listener();
+                return self.accuse_listener(place);
             }
             self.remember(job.repo);
             let mark = Mark { cause: Cause::Delivery, announced: job.announced, delivery: job.delivery };
             let answer = JobAnswer { number: job.number, verdict: self.due.mark(job.repo, mark, now) };
-            let Some(listener) = &mut self.listener else { return Ok(()) };
+            let Some(listener) = self.listeners.get_mut(place) else { return Ok(()) };
             match listener.answers.send(&answer) {
                 Ok(()) => {}
                 // It died before it heard all answers, and the senders got none.
                 Err(_) if listener.answers.is_closed() => {
-                    self.listener = None;
+                    self.listeners.swap_remove(place);
                     return Ok(());
                 }
-                Err(_) => return self.accuse_listener(),
+                Err(_) => return self.accuse_listener(place),
             }
             next = match listener.jobs.recv_ready() {
                 Ok(None) => return Ok(()),
@@ -205,19 +260,26 @@ impl Worker {
         if told.report.is_err() {
             say(&self.supervisor, &FromWorker::Violation(Culprit::Updater(order)))?;
         }
+        if let (Some(key), Some(repo)) = (told.host_key, self.dispatch.repo(order)) {
+            say(&self.supervisor, &FromWorker::HostKeyRefused(repo, key))?;
+        }
         self.dispatch.told(told);
         self.close(order)
     }
 
-    fn accuse_listener(&mut self) -> io::Result<()> {
-        let Some(listener) = self.listener.take() else { return Ok(()) };
+    fn accuse_listener(&mut self, place: usize) -> io::Result<()> {
+        let listener = self.listeners.swap_remove(place);
         say(&self.supervisor, &FromWorker::Violation(Culprit::Listener(listener.link)))
     }
 
     fn close(&mut self, order: OrderId) -> io::Result<()> {
-        let closing = Closing { due: &mut self.due, state: &mut self.state, repos: &self.repos, now: Instant::now(), chance: chance() };
+        let closing = Closing { due: &mut self.due, state: &mut self.state, now: Instant::now(), chance: chance() };
         match self.dispatch.close(order, closing) {
-            Some(event) => say(&self.supervisor, &FromWorker::Update(event)),
+            Some(event) => {
+                say(&self.supervisor, &FromWorker::Update(event))?;
+                let compared = self.reconcile.hear(&event, Instant::now());
+                compared.map_or(Ok(()), |end| say(&self.supervisor, &FromWorker::Reconcile(end)))
+            }
             None => Ok(()),
         }
     }
@@ -230,11 +292,12 @@ impl Worker {
         }
         let now = Instant::now();
         while let Some((repo, mark)) = self.due.start(now) {
-            let order = self.dispatch.order(repo, mark, now);
+            let tree = self.brief.repos.get(&repo).map(|repo| repo.directory);
+            let order = self.dispatch.order(repo, tree, mark, now);
             say(&self.supervisor, &FromWorker::Order(order, repo))?;
             let event = UpdateEvent { repo, cause: mark.cause, delivery: mark.delivery, result: UpdateResult::Started };
             say(&self.supervisor, &FromWorker::Update(event))?;
-            ordered.extend(self.repos.get(&repo).map(|repo| repo.directory));
+            ordered.extend(tree);
         }
         Ok(ordered)
     }
@@ -249,7 +312,7 @@ impl Worker {
     }
 
     fn is_done(&self) -> bool {
-        self.stopping && self.dispatch.is_idle() && self.listener.is_none()
+        self.stopping && self.dispatch.is_idle() && self.listeners.is_empty()
     }
 
     fn wake(&self) -> Instant {
@@ -258,39 +321,44 @@ impl Worker {
     }
 
     fn plan_reconcile(&mut self, now: Instant) {
-        let every = Duration::from_secs(self.schedule.reconcile_s);
+        let every = Duration::from_secs(self.brief.schedule.reconcile_s);
         // Up to a tenth later, so that many gateways don't all ask one forge at once.
         self.next_reconcile = (!every.is_zero()).then(|| now + every + every.mul_f64(f64::from(chance() % 1000) / 10_000.0));
     }
 
-    fn reconcile_by_clock(&mut self) {
+    fn reconcile_by_clock(&mut self) -> io::Result<()> {
         let now = Instant::now();
         if self.next_reconcile.is_some_and(|at| at <= now) {
-            self.reconcile(now);
             self.plan_reconcile(now);
+            self.reconcile(ReconcileCause::Timer, now)?;
         }
+        Ok(())
     }
 
     /// A listener that crashes again and again must not make gwg ask every forge again and again.
-    fn reconcile_after_crash(&mut self, now: Instant) {
+    fn reconcile_after_crash(&mut self, now: Instant) -> io::Result<()> {
         match self.crash_reconcile {
             Some(last) if now < last + CRASH_RECONCILE => {
                 let soon = last + CRASH_RECONCILE;
                 self.next_reconcile = Some(self.next_reconcile.map_or(soon, |at| at.min(soon)));
+                Ok(())
             }
             _ => {
                 self.crash_reconcile = Some(now);
-                self.reconcile(now);
+                self.reconcile(ReconcileCause::ListenerCrash, now)
             }
         }
     }
 }
 
-async fn next_job(listener: &mut Option<Listener>) -> Result<Option<Job>, LinkError> {
-    match listener {
-        Some(listener) => listener.jobs.recv().await,
-        None => std::future::pending().await,
+/// The next job of any listener, with the listener's place.
+fn next_job(listeners: &mut [Listener], cx: &mut Context<'_>) -> Poll<(usize, Result<Option<Job>, LinkError>)> {
+    for (place, listener) in listeners.iter_mut().enumerate() {
+        if let Poll::Ready(job) = listener.jobs.poll_recv(cx) {
+            return Poll::Ready((place, job));
+        }
     }
+    Poll::Pending
 }
 
 fn say(supervisor: &Sender<FromWorker>, message: &FromWorker) -> io::Result<()> {

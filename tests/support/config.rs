@@ -74,6 +74,8 @@ impl Config {
     /// On loopback; as root with users for the children.
     pub fn new() -> Self {
         let config = Self { keys: Vec::new(), repos: Vec::new(), format: "yaml" }.set("listen", "127.0.0.1").set("port", 0);
+        // Never the machine's own syslog.
+        let config = config.set("audit", serde_json::json!({"syslog": false}));
         if !need::is_root() {
             return config;
         }
@@ -104,6 +106,27 @@ impl Config {
     /// The repository with this path.
     pub fn repo_at(&self, path: &str) -> &Repo {
         self.repos.iter().find(|repo| repo.text("path") == Some(path)).unwrap()
+    }
+
+    /// A global key that is a number.
+    pub fn number(&self, key: &str) -> Option<u16> {
+        self.keys.iter().find(|(name, _)| name == key)?.1.as_u64()?.try_into().ok()
+    }
+
+    /// Leaves a repository out.
+    #[must_use]
+    pub fn without_repo(mut self, path: &str) -> Self {
+        self.repos.retain(|repo| repo.text("path") != Some(path));
+        self
+    }
+
+    /// Changes a repository.
+    #[must_use]
+    pub fn change_repo(mut self, path: &str, change: impl FnOnce(Repo) -> Repo) -> Self {
+        let repo = self.repo_at(path).clone();
+        let place = self.repos.iter().position(|repo| repo.text("path") == Some(path)).unwrap();
+        self.repos[place] = change(repo);
+        self
     }
 
     /// All repositories.

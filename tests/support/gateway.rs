@@ -67,6 +67,43 @@ impl Gateway {
         assert!(self.answers(), "gwg ended at its second start");
     }
 
+    /// Writes another configuration, on the same port unless it says another, asks for it with SIGHUP, and
+    /// waits until it is in force. Gives the line of the log that says so.
+    pub fn reload(&mut self, config: Config) -> String {
+        let mark = self.log.mark();
+        self.write(config);
+        self.process().signal(Signal::SIGHUP);
+        self.log.wait_after(mark, &["config loaded"])
+    }
+
+    /// Writes another configuration into the file, in place.
+    pub fn write(&mut self, config: Config) {
+        self.scratch.file("gwg.yaml", &config.yaml());
+        if let Some(port) = config.number("port") {
+            self.port = port;
+        }
+        self.config = config;
+    }
+
+    /// The file that its configuration is in.
+    pub fn file(&self) -> PathBuf {
+        self.scratch.path().join("gwg.yaml")
+    }
+
+    /// Ends it and starts it again under a rain of signals, which ends when it is ready.
+    pub fn restart_under(&mut self, signal: Signal) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let mark = self.log.mark();
+        self.child = spawn(&self.scratch, &self.config, self.user, &self.log);
+        // Before exec has ended it is still the test's own copy, which a signal may end.
+        wait::until_true("gwg is executed", || self.process().name() == "gwg");
+        wait::until_true("gwg is ready", || {
+            self.process().signal(signal);
+            self.log.lines().into_iter().skip(mark).any(|line| line.contains(" ready"))
+        });
+    }
+
     /// Waits until a request is answered; false where gwg ended instead. Connecting alone would not
     /// tell: the supervisor's socket takes connections before there is a listener.
     fn answers(&mut self) -> bool {
@@ -169,6 +206,44 @@ impl Drop for Gateway {
     }
 }
 
+/// A running gwg whose configuration the test wrote itself, wherever; killed when dropped. As root the children's
+/// users are given by variables of the environment.
+pub struct Bare {
+    child: Child,
+    log: Log,
+}
+
+impl Bare {
+    /// Starts it.
+    pub fn start(scratch: &Scratch, file: &Path) -> Self {
+        let log = Log::default();
+        let mut command = with_config(command(scratch, None), file);
+        if super::need::is_root() {
+            let users = [("GWG_USER", scratch::UPDATER), ("GWG_WORKER_USER", scratch::WORKER), ("GWG_LISTENER_USER", scratch::LISTENER)];
+            command.envs(users.map(|(name, user)| (name, user.to_string())));
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        log.collect(child.stdout.take().unwrap());
+        log.collect(child.stderr.take().unwrap());
+        Self { child, log }
+    }
+
+    /// What it wrote.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- what gwg wrote:\n{}\n---", self.log.lines().join("\n"));
+        }
+    }
+}
+
 /// `gwg` with only what the test gives it: no configuration, state or home of the machine's.
 pub fn command(scratch: &Scratch, user: Option<u32>) -> Command {
     let mut command = Command::new(GWG);
@@ -220,7 +295,7 @@ fn with_config(mut command: Command, file: &Path) -> Command {
 
 /// A port below those that the kernel gives to outgoing connections, so that only another test can
 /// take it before gwg does.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 10_000).unwrap_or(0);
     loop {

@@ -5,6 +5,8 @@
 //! Each test file compiles this on its own and uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod as_user;
+pub mod attacks;
 pub mod config;
 pub mod delivery;
 pub mod gateway;
@@ -14,6 +16,7 @@ pub mod https;
 pub mod keys;
 pub mod log;
 pub mod loopback;
+pub mod matrix;
 pub mod memory;
 pub mod need;
 pub mod owned;
@@ -22,6 +25,7 @@ pub mod remote;
 pub mod scratch;
 pub mod site;
 pub mod sshd;
+pub mod syslog;
 pub mod tree;
 pub mod updater;
 pub mod wait;

@@ -44,6 +44,11 @@ impl Process {
         kill(Pid::from_raw(self.pid), signal).unwrap();
     }
 
+    /// Sends a signal to what may be gone by now.
+    pub fn try_signal(self, signal: Signal) {
+        let _ = kill(Pid::from_raw(self.pid), signal);
+    }
+
     /// Kills it and waits until it is gone.
     pub fn kill(self) {
         self.signal(Signal::SIGKILL);

@@ -71,6 +71,7 @@ impl Updater {
         loop {
             match frame::read(&mut self.worker)? {
                 FromUpdater::Step(step) => assert!(step > std::mem::replace(&mut last, step), "{step:?} after {last:?}"),
+                FromUpdater::HostKey(_) => {}
                 FromUpdater::Report(report) => return Ok(report),
             }
         }

@@ -134,11 +134,14 @@ fn the_reference_has_every_key_and_no_other() {
         ("zzzzzzzzzz: 1\n", ""),
         ("logging: {zzzzzzzzzz: 1}\n", "logging."),
         ("limits: {zzzzzzzzzz: 1}\n", "limits."),
+        ("audit: {zzzzzzzzzz: 1}\n", "audit."),
         ("repos: [{zzzzzzzzzz: 1}]\n", ""),
     ] {
         let error = bench.error("c.yaml", text);
         let (_, keys) = error.split_once("the keys here are ").unwrap_or_else(|| panic!("{error}"));
-        known.extend(keys.split(", ").filter(|key| !matches!(*key, "logging" | "limits" | "repos")).map(|key| format!("{prefix}{key}")));
+        known.extend(
+            keys.split(", ").filter(|key| !matches!(*key, "logging" | "limits" | "audit" | "repos")).map(|key| format!("{prefix}{key}")),
+        );
     }
     documented.sort();
     known.sort();

@@ -62,6 +62,7 @@ impl House {
         });
         let mut house = Self { address, supervisor, worker, server };
         assert_eq!(house.hears(), FromListener::Ready { landlock: 0 });
+        house.tell(&ToListener::Serve);
         house
     }
 

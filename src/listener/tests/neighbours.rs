@@ -7,7 +7,7 @@ use crate::ids::JobNumber;
 use crate::listener::serve::ServeError;
 use crate::wire::frame;
 use crate::wire::job::{JobAnswer, Verdict};
-use crate::wire::listener::ToListener;
+use crate::wire::listener::{FromListener, ToListener, Waiting};
 use std::io::Write;
 use std::net::Shutdown;
 use std::thread::sleep;
@@ -96,7 +96,8 @@ fn draining_finishes_what_was_asked_and_says_all_events() {
     house.event();
     asking.send(&push(PUSH));
     let job = house.job();
-    house.tell(&ToListener::Drain);
+    house.tell(&ToListener::Drain(Waiting::Leave));
+    assert_eq!(house.hears(), FromListener::Closed);
     assert!(idle.is_closed(), "an idle connection is closed");
     assert!(!house.has_ended());
     house.answer(&job, Verdict::Marked);
@@ -113,7 +114,7 @@ fn draining_lets_who_has_just_come_ask() {
     let mut house = House::with_worker(limits());
     let (mut fresh, _silent) = (house.connect(), house.connect());
     sleep(Duration::from_millis(50));
-    house.tell(&ToListener::Drain);
+    house.tell(&ToListener::Drain(Waiting::Leave));
     sleep(Duration::from_millis(100));
     fresh.send(&push(PUSH));
     assert_eq!(fresh.response().status, 202);

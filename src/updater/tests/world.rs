@@ -118,7 +118,7 @@ impl World {
         let say = |line: &str| self.said.borrow_mut().push(line.to_owned());
         // These tests share one process, which must stay open: `tests/` runs the confined executable.
         let stay_open = |_: &Reach<'_>| Ok::<(), Infallible>(());
-        match update(&self.brief, &self.order, &Tell { say: &say, step: &|_| {} }, stay_open) {
+        match update(&self.brief, &self.order, &Tell { say: &say, step: &|_| {}, host_key: &|_| {} }, stay_open) {
             Ok(report) => report,
             Err(never) => match never {},
         }
