@@ -118,10 +118,10 @@ pub fn enter(role: Role) -> Result<Entered, ConfineError> {
     }
     // Empty already where the uid changed; not so in a user namespace of its own.
     if Layer::Capabilities.is_on() {
-        call("effective capabilities", caps::clear(None, CapSet::Effective))?;
-        call("permitted capabilities", caps::clear(None, CapSet::Permitted))?;
-        call("inheritable capabilities", caps::clear(None, CapSet::Inheritable))?;
-        call("ambient capabilities", caps::clear(None, CapSet::Ambient))?;
+        call("effective capabilities", clear(CapSet::Effective))?;
+        call("permitted capabilities", clear(CapSet::Permitted))?;
+        call("inheritable capabilities", clear(CapSet::Inheritable))?;
+        call("ambient capabilities", clear(CapSet::Ambient))?;
     }
     // No core dump, no ptrace, no /proc/PID/mem for another process of this user.
     if Layer::NonDumpable.is_on() {
@@ -223,6 +223,11 @@ fn told() -> Result<Told, ConfineError> {
 fn shares(role: Role, told: &Told) -> Result<bool, ConfineError> {
     // Without /proc nobody knows: then it is tried.
     Ok(told.confinement.had("namespaces", namespaces::shares(role, &told.network))?.unwrap_or(true))
+}
+
+/// A service manager that gave none need not allow the call either.
+fn clear(set: CapSet) -> Result<(), caps::errors::CapsError> {
+    if caps::read(None, set)?.is_empty() { Ok(()) } else { caps::clear(None, set) }
 }
 
 pub(super) fn end_at_panic() {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 /// One configuration, ready to be given out.
@@ -149,5 +149,6 @@ pub fn seal(name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::R
     fill(&mut file)?;
     let all = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(all))?;
-    Ok(file.into())
+    // Opened anew, to be read only: a child's domain need not let it write what nobody can write.
+    Ok(File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?.into())
 }

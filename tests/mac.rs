@@ -1,0 +1,81 @@
+//! What AppArmor or SELinux alone keep from an attacker who owns a listener or an updater: every other layer is
+//! left out, so that the process is root with every capability, and its domain is all that holds it.
+//!
+//! Runs in a guest that enforces one of them (`tests/hosts/cases/owned`), and nowhere else: the environment
+//! says where the owned executables are, and which of the two it is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use support::attacks::matrix::{Matrix, NONE, ROLES};
+use support::attacks::{self, Attack};
+
+/// What gets through, and why.
+struct Open {
+    mac: &'static str,
+    role: &'static str,
+    attacks: &'static [&'static str],
+    why: &'static str,
+}
+
+const OPEN: &[Open] = &[];
+
+fn open(mac: &str, role: &str) -> BTreeSet<&'static str> {
+    let those = OPEN.iter().filter(|open| (open.mac == mac || open.mac == "both") && (open.role == role || open.role == "both"));
+    those.flat_map(|open| open.attacks).copied().collect()
+}
+
+fn got(matrix: &Matrix, attacks: &[Attack], role: &str) -> BTreeSet<String> {
+    let mine = attacks.iter().filter(|attack| attack.is_for(role));
+    mine.filter(|attack| matrix.outcome(role, &attack.name, NONE).succeeded).map(|attack| attack.name.clone()).collect()
+}
+
+#[test]
+#[ignore = "for a guest that enforces AppArmor or SELinux: tests/hosts/cases/owned"]
+fn an_owned_process_gets_no_more_than_its_domain_leaves_open() {
+    let mac = std::env::var("GWG_GUEST_MAC").expect("GWG_GUEST_MAC: apparmor or selinux");
+    let house = std::env::var("GWG_GUEST_HOUSE").expect("GWG_GUEST_HOUSE: where the owned executables are");
+    let free = std::env::var("GWG_GUEST_FREE").expect("GWG_GUEST_FREE: the same executables, without a domain");
+    let attacks = attacks::list(Path::new(&house));
+    let without_any = Matrix::of(Path::new(&free), &attacks, &[NONE]);
+    let confined = Matrix::of(Path::new(&house), &attacks, &[NONE]);
+    let mut wrong = Vec::new();
+    for role in ROLES {
+        let real = got(&without_any, &attacks, role);
+        let left = got(&confined, &attacks, role);
+        println!(
+            "an owned {role}: {} attacks are real here, {} of them get through {mac} alone",
+            real.len(),
+            left.intersection(&real).count()
+        );
+        for attack in attacks.iter().filter(|attack| attack.is_for(role) && real.contains(&attack.name)) {
+            let outcome = confined.outcome(role, &attack.name, NONE);
+            let verdict = if outcome.succeeded { "GOT" } else { "held" };
+            println!(
+                "  {verdict:5} {:28} {:10} {:24} {}",
+                attack.name,
+                outcome.word,
+                outcome.detail.chars().take(24).collect::<String>(),
+                attack.wants
+            );
+        }
+        // What is not real here proves nothing.
+        let left: BTreeSet<_> = left.iter().map(String::as_str).filter(|name| real.contains(*name)).collect();
+        let published: BTreeSet<_> = open(&mac, role).into_iter().filter(|name| real.contains(*name)).collect();
+        assert!(real.len() >= 60, "too few attacks are real here: this sees nothing");
+        if left != published {
+            wrong.push(format!("{role}: got {left:?}, published {published:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn whatever_gets_through_has_its_reason() {
+    for open in OPEN {
+        assert!(["apparmor", "selinux", "both"].contains(&open.mac) && ["listener", "updater", "both"].contains(&open.role));
+        assert!(!open.attacks.is_empty() && !open.why.is_empty());
+    }
+}
