@@ -26,7 +26,9 @@ fn count(nm: &Path, executable: &str) -> Vec<usize> {
 #[test]
 fn only_the_updater_contains_libgit2_libssh2_and_openssl() {
     let Some(nm) = need::nm() else { return };
-    for executable in [env!("CARGO_BIN_EXE_gwg"), env!("CARGO_BIN_EXE_gwg-listener"), env!("CARGO_BIN_EXE_gwg-worker")] {
+    for executable in
+        [env!("CARGO_BIN_EXE_gwg"), env!("CARGO_BIN_EXE_gwg-listener"), env!("CARGO_BIN_EXE_gwg-worker"), env!("CARGO_BIN_EXE_gwg-hook")]
+    {
         assert_eq!(count(&nm, executable), [0; FOREIGN.len()], "{FOREIGN:?} in {executable}");
     }
     for (prefix, found) in FOREIGN.iter().zip(count(&nm, env!("CARGO_BIN_EXE_gwg-updater"))) {

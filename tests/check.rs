@@ -265,3 +265,39 @@ fn version_and_help_are_told() {
     let unknown = run(&scratch, &["--no-such-flag"]);
     assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
 }
+
+/// The capabilities by which root reads any file: capabilities(7).
+const NO_RIGHT_TO_READ_ALL: &str = "--bounding-set=-dac_override,-dac_read_search";
+
+#[test]
+fn root_without_the_right_to_read_any_file_still_reads_what_another_user_has_closed() {
+    let Some(()) = need::root() else { return };
+    let Some(setpriv) = need::program("setpriv", "util-linux") else { return };
+    let scratch = Scratch::new();
+    let directory = scratch.directory("closed");
+    let secret = directory.join("secret");
+    fs::write(&secret, "long enough a secret").unwrap();
+    let repo = Repo::new(&scratch, "/site", URL).without("secret").set("secretFile", secret.to_str().unwrap());
+    let file = directory.join("gwg.yaml");
+    fs::write(&file, config(repo).without("worker_user").without("listener_user").yaml()).unwrap();
+    for (path, mode) in [(&file, 0o600), (&secret, 0o600), (&directory, 0o700)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        scratch::give_to_updater(path);
+    }
+    let check = || {
+        let gwg = gateway::command(&scratch, None);
+        let mut command = std::process::Command::new(&setpriv);
+        command.args([NO_RIGHT_TO_READ_ALL, gateway::GWG, "check", "--config"]).arg(&file).env_clear();
+        command.envs(gwg.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("GWG_WORKER_USER", scratch::WORKER.to_string()).env("GWG_LISTENER_USER", scratch::LISTENER.to_string());
+        let output = command.output().unwrap();
+        (output.status.code(), said(&output))
+    };
+    let (code, shown) = check();
+    assert_eq!(code, Some(0), "{shown}");
+    // It is read as its owner, and not with a right that was left: what nobody may read stays closed.
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).unwrap();
+    let (code, shown) = check();
+    assert_eq!(code, Some(BAD_CONFIG), "{shown}");
+    assert!(shown.contains("Permission denied"), "{shown}");
+}

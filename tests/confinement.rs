@@ -11,8 +11,9 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use support::config::Config;
+use support::config::{Config, Repo};
 use support::gateway::{self, Gateway};
+use support::hook::Notes;
 use support::log::Log;
 use support::loopback::Mode;
 use support::need;
@@ -148,7 +149,11 @@ impl Drop for Lacking {
 
 /// Starts gwg where these calls are not known. Unconfined by the tests, it runs the main job.
 fn start_without(calls: &[libc::c_long], confinement: &str, ground: &Ground) -> Lacking {
-    let config = Config::new().set("confinement", confinement).set("port", free_port()).repo(ground.repo());
+    start_lacking(calls, confinement, ground, ground.repo())
+}
+
+fn start_lacking(calls: &[libc::c_long], confinement: &str, ground: &Ground, repo: Repo) -> Lacking {
+    let config = Config::new().set("confinement", confinement).set("port", free_port()).repo(repo);
     let file = ground.scratch.file("gwg.yaml", &config.yaml());
     let mut command: Command = gateway::command(&ground.scratch, None);
     command.arg("--config").arg(Path::new(&file)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -198,5 +203,22 @@ fn f32_with_best_effort_it_runs_and_says_its_level() {
             OFFLINE.iter().for_each(|name| drop(lacking.log.wait(&["process confined", &format!("role={name}"), level])));
         }
         lacking.log.wait(&["update ok"]);
+    }
+}
+
+/// Where nobody gives namespaces: gwg-hook itself finds and kills what its hook leaves behind.
+#[test]
+fn f29_f32_without_namespaces_a_hook_s_daemons_end_all_the_same_and_the_log_says_how() {
+    for (timeout, last, how) in [("60s", "sleep 0.3", "how=exit 0"), ("2s", "sleep $MARK", "how=deadline")] {
+        let ground = Ground::new();
+        let notes = Notes::new(&ground.scratch);
+        let script = format!("(setsid sh -c 'sleep $MARK & sleep $MARK' &) & (trap '' TERM; setsid sleep $MARK) & {last}");
+        let mut hook = notes.hook(&script);
+        hook["timeout"] = timeout.into();
+        let lacking = start_lacking(&[libc::SYS_unshare], "best-effort", &ground, ground.repo().set("hook", hook));
+        notes.wait_for_marked(3);
+        lacking.log.wait(&["hook started", "pids=shared"]);
+        lacking.log.wait(&["hook ended", how]);
+        assert_eq!(notes.marked().len(), 0, "{how}");
     }
 }

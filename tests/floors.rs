@@ -39,6 +39,19 @@ fn what_parses_the_networks_bytes_is_new_enough() {
 }
 
 #[test]
+fn gwg_says_what_it_is_linked_with() {
+    let told = Command::new(env!("CARGO_BIN_EXE_gwg")).arg("--version").output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let after = |name: &str| told.split(&format!("{name} ")).nth(1).unwrap_or_else(|| panic!("no {name} in {told}"));
+    let said = |name: &str| numbers(after(name).split([',', ')']).next().unwrap());
+    for (package, name) in [("hyper", "hyper"), ("libssh2-sys", "libssh2-sys")] {
+        assert_eq!(locked(include_str!("../Cargo.lock"), package), [said(name)], "{told}");
+    }
+    // The library itself says it too: see the last test.
+    assert!(said("libgit2") >= [1, 9, 7] && said("OpenSSL") >= [3, 0, 0], "{told}");
+}
+
+#[test]
 fn an_older_version_is_seen() {
     assert_eq!(locked("[[package]]\nname = \"hyper\"\nversion = \"1.10.2\"\n", "hyper"), [[1, 10, 2]]);
     assert!(numbers("0.18.7+1.9.6") < numbers("0.18.8+1.9.7"));

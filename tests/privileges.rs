@@ -1,20 +1,18 @@
-//! What each running child is and holds, as the kernel tells it: users, capabilities, descriptors,
-//! limits, and whose secrets are in whose memory.
+//! What each running child is and holds, as the kernel tells it: users, capabilities, descriptors
+//! and limits. Whose secrets are in whose memory: `canaries.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use support::config::{Config, Repo, SECRET};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use support::config::{Config, SECRET};
 use support::gateway::Gateway;
 use support::loopback::Mode;
+use support::need;
 use support::processes::Process;
-use support::remote::Remote;
-use support::scratch::{self, INVOKER, LISTENER, Scratch, UPDATER, WORKER};
+use support::scratch::{self, INVOKER, LISTENER, UPDATER, WORKER};
 use support::site::{Ground, PATH};
-use support::sshd::Sshd;
-use support::{keys, need};
 
 const CHILDREN: &[(&str, u32)] = &[("gwg-listener", LISTENER), ("gwg-worker", WORKER), ("gwg-updater", UPDATER)];
 
@@ -122,63 +120,4 @@ fn each_child_holds_only_its_own_descriptors() {
 fn is_plumbing(target: &str) -> bool {
     let kinds = ["socket:", "pipe:", "anon_inode:", "/memfd:"];
     target == "/dev/null" || kinds.iter().any(|kind| target.starts_with(kind))
-}
-
-/// The process that parsed the request never had the ssh key. Each negative has a positive beside it,
-/// which proves that the search sees.
-#[test]
-fn each_memory_holds_what_its_process_needs_and_nothing_of_the_others() {
-    let Some(()) = need::root() else { return };
-    let scratch = Scratch::new();
-    let Some(sshd) = Sshd::start(&scratch.directory("sshd")) else { return };
-    let remote = Remote::new(&scratch.directory("remotes"), "site");
-    let key = keys::generate(scratch.path(), "key", &["-t", "rsa", "-b", "2048"], "");
-    sshd.authorize(&key.public);
-    let known = scratch.file("known_hosts", &(sshd.known_hosts_line() + "\n"));
-    let path = "/a-path-for-the-listener";
-    let tree = scratch.updaters_directory("trees").join("a-tree-for-the-updater");
-    let repo = Repo::new(&scratch, path, &sshd.url(remote.bare())).set("directory", tree.to_str().unwrap());
-    let repo = repo.set("sshPrivKey", key.file.to_str().unwrap()).set("knownHosts", known.to_str().unwrap());
-    let gateway = Gateway::start(&scratch, Config::new().repo(repo));
-    gateway.tree(path).wait_for(&remote.head(), None);
-    gateway.deploy(path, &remote.publish(&[("README", "second\n")]));
-
-    let text = fs::read_to_string(&key.file).unwrap();
-    let key = text.lines().nth(10).unwrap();
-    let (supervisor, listener, worker) = (gateway.process(), gateway.child("gwg-listener"), gateway.child("gwg-worker"));
-    assert!(in_memory(worker, key), "the key is not seen where it must be");
-    assert!(!in_memory(listener, key), "the listener has the ssh key");
-    assert!(in_memory(listener, path), "the path is not seen where it must be");
-    assert!(!in_memory(worker, path), "the worker knows the request's path");
-    assert!(!in_memory(worker, SECRET), "the worker has the webhook secret");
-    assert!(in_memory(supervisor, "a-tree-for-the-updater"), "the tree is not seen where it must be");
-    for child in [listener, worker] {
-        assert!(!in_memory(child, "a-tree-for-the-updater"), "{} knows where the work tree is", child.name());
-    }
-}
-
-/// Whether the text stands anywhere in the memory of the process.
-fn in_memory(process: Process, text: &str) -> bool {
-    let maps = fs::read_to_string(process.path("maps")).unwrap();
-    let memory = File::open(process.path("mem")).unwrap();
-    let mut ranges = maps.lines().filter(|line| !line.contains("[vvar") && !line.contains("[vsyscall]")).filter_map(|line| {
-        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
-        Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
-    });
-    ranges.any(|(start, end)| {
-        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
-        memory.read_exact_at(&mut bytes, start).is_ok() && contains(&bytes, text.as_bytes())
-    })
-}
-
-/// By the first byte: these tests are built without optimisation.
-fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    let mut rest = bytes;
-    while let Some(place) = rest.iter().position(|byte| *byte == wanted[0]) {
-        if rest[place..].starts_with(wanted) {
-            return true;
-        }
-        rest = &rest[place + 1..];
-    }
-    false
 }

@@ -5,7 +5,8 @@ mod support;
 
 use nix::sys::signal::Signal;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use support::config::Config;
 use support::delivery::{Delivery, ZERO, push_payload};
 use support::loopback::Mode;
@@ -199,6 +200,49 @@ fn a_trigger_that_is_a_symlink_is_not_followed() {
     let site = ground.start_with(repo);
     site.gateway.wait_for_log(0, PATH, &["update failed"]);
     assert_eq!(fs::metadata(&precious).unwrap().modified().unwrap(), before);
+}
+
+#[test]
+fn f30_a_trigger_that_is_no_file_is_said_and_stays_what_it_is() {
+    let ground = Ground::new();
+    let kinds = ["directory", "fifo", "socket", "dangling", "missing"];
+    let repos = kinds.map(|kind| ground.repo_at(&format!("/{kind}")));
+    let [directory, fifo, socket, dangling, _] = repos.each_ref().map(|repo| repo.tree().trigger);
+    fs::create_dir(&directory).unwrap();
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    symlink("nowhere", &dangling).unwrap();
+    let missing = ground.scratch.path().join("missing/trigger");
+    let [one, two, three, four, five] = repos;
+    let config = Config::new().repo(one).repo(two).repo(three).repo(four).repo(five.set("trigger", missing.to_str().unwrap()));
+    let site = ground.start(config);
+    for kind in kinds {
+        let path = format!("/{kind}");
+        site.gateway.wait_for_log(0, &path, &["update failed", "step=trigger", "reason=directory"]);
+        // The tree is current all the same.
+        assert_eq!(site.gateway.tree(&path).head(), Some(site.remote.head()), "{kind}");
+    }
+    let kind = |path: &Path| fs::symlink_metadata(path).unwrap().file_type();
+    assert!(kind(&directory).is_dir() && kind(&fifo).is_fifo() && kind(&socket).is_socket() && kind(&dangling).is_symlink());
+    assert!(!missing.parent().unwrap().exists() && !dangling.with_file_name("nowhere").exists());
+}
+
+#[test]
+fn f30_a_trigger_on_another_file_system_is_touched() {
+    let ground = Ground::new();
+    let Ok(other) = tempfile::Builder::new().prefix("gwg-test-").tempdir_in("/dev/shm") else {
+        let _: Option<()> = need::missing("/dev/shm, another file system");
+        return;
+    };
+    if fs::metadata(other.path()).unwrap().dev() == fs::metadata(ground.scratch.path()).unwrap().dev() {
+        let _: Option<()> = need::missing("/dev/shm on another file system than the work trees");
+        return;
+    }
+    scratch::give_to_updater(other.path());
+    let repo = ground.repo().set("trigger", other.path().join("trigger").to_str().unwrap());
+    let site = ground.start_with(repo);
+    site.tree().wait_for(&site.remote.head(), None);
+    site.deploy(&[("README", "second\n")]);
 }
 
 #[test]

@@ -2,73 +2,49 @@
 //! As root it runs under a throw-away uid.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod support;
+
 use gwg::audit::{Failure, Reason, Step};
-use gwg::brief::updater::Brief;
+use gwg::brief::updater::{Brief, Limits};
 use gwg::brief::{Label, LabelKind};
-use gwg::confine::spawn::{Account, Given, Limits, command};
-use gwg::confine::{Confinement, descriptors};
 use gwg::ids::{CommitId, RepoId};
-use gwg::wire::frame;
-use gwg::wire::order::{FromUpdater, Order, Outcome, Report};
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use gwg::wire::order::{Outcome, Report};
+use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-/// A number that no user of the machine has.
-const NOBODY: u32 = 64_987;
-
-/// What an updater reports at its end; the steps before it come in their order.
-fn report(worker: &mut UnixStream) -> std::io::Result<Report> {
-    let mut last = Step::Start;
-    loop {
-        match frame::read(worker)? {
-            FromUpdater::Step(step) => assert!(step > std::mem::replace(&mut last, step), "{step:?} after {last:?}"),
-            FromUpdater::Report(report) => return Ok(report),
-        }
-    }
-}
+use support::git_daemon::GitDaemon;
+use support::scratch::{Scratch, UPDATER};
+use support::updater::{Updater, order};
 
 /// A remote repository, served on loopback, and a place for a work tree that the updater's user owns.
 struct World {
-    home: TempDir,
+    home: Scratch,
     brief: Brief,
-}
-
-/// An updater that has been given its brief, and the worker's end of its link.
-struct Running {
-    child: Child,
-    worker: UnixStream,
-    log: File,
+    _server: GitDaemon,
 }
 
 impl World {
     fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let port = serve_git(home.path());
-        fs::create_dir(home.path().join("trees")).unwrap();
-        sh(home.path(), "chmod 755 .; git init -q -b main remote");
-        if nix::unistd::geteuid().is_root() {
-            std::os::unix::fs::chown(home.path().join("trees"), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
+        let home = Scratch::new();
+        let server = GitDaemon::start(home.path());
+        let trees = home.updaters_directory("trees");
+        sh(home.path(), "git init -q -b main remote");
         let brief = Brief {
             repo: RepoId::new(1),
-            url: format!("git://127.0.0.1:{port}/remote"),
+            url: server.url("remote/.git"),
             label: Label { kind: LabelKind::Branch, name: "main".into() },
             remote: "origin".into(),
-            directory: home.path().join("trees/tree"),
-            trigger: Some(home.path().join("trees/trigger")),
+            directory: trees.join("tree"),
+            trigger: Some(trees.join("trigger")),
             known_hosts: [].into(),
             ca: None,
             connect_ms: 5_000,
             silence_ms: 5_000,
+            limits: Limits::default(),
         };
-        Self { home, brief }
+        Self { home, brief, _server: server }
     }
 
     fn commit(&self, script: &str) -> CommitId {
@@ -76,51 +52,23 @@ impl World {
         CommitId::from_hex(&sh(self.home.path(), &script)).unwrap()
     }
 
-    fn start(&self) -> Running {
-        descriptors::reserve().unwrap();
-        let (mut supervisor, theirs) = UnixStream::pair().unwrap();
-        let (worker, peer) = UnixStream::pair().unwrap();
-        let (log, write) = io::pipe().unwrap();
-        let program = OwnedFd::from(File::open(env!("CARGO_BIN_EXE_gwg-updater")).unwrap());
-        let account = nix::unistd::geteuid().is_root().then_some(Account { uid: NOBODY, gid: NOBODY });
-        let given = Given {
-            program: &program,
-            role: gwg::confine::Role::Updater,
-            descriptors: vec![(theirs.into(), descriptors::SUPERVISOR), (peer.into(), descriptors::PEER)],
-            log: write.into(),
-            account,
-            limits: Limits { descriptors: 256, file_size: None },
-            umask: 0o022,
-            confinement: Confinement::Require,
-        };
-        let child = command(given).unwrap().spawn().unwrap();
-        frame::write(&mut supervisor, &self.brief).unwrap();
-        Running { child, worker, log: File::from(OwnedFd::from(log)) }
-    }
-
-    fn start_with_order(&self) -> Running {
-        let mut running = self.start();
-        frame::write(&mut running.worker, &Order { key: None, known: false, triggered: None, announced: None }).unwrap();
-        running
+    fn start_with_order(&self) -> Updater {
+        Updater::start_with(&self.brief, &order(false))
     }
 
     #[track_caller]
     fn fails(&self, step: Step, reason: Reason, saying: &str) {
-        let mut running = self.start_with_order();
-        let report = report(&mut running.worker).unwrap();
-        let log = running.said();
+        let end = self.start_with_order().end();
+        let (report, log) = (end.report.unwrap(), end.said);
         assert_eq!(report.outcome, Outcome::Failed(Failure { step, reason }), "{log}");
         assert!(log.contains(saying) && log.matches('\n').count() == 1, "{log}");
-        running.child.wait().unwrap();
     }
 
     #[track_caller]
     fn updates_to(&self, commit: CommitId) {
-        let mut running = self.start_with_order();
-        let report = report(&mut running.worker);
-        let status = running.child.wait().unwrap();
-        let log = running.said();
-        let report = report.unwrap_or_else(|error| panic!("{error}: {status}: {log}"));
+        let end = self.start_with_order().end();
+        let (status, log) = (end.status, end.said);
+        let report: Report = end.report.unwrap_or_else(|| panic!("{status}: {log}"));
         assert!(status.success(), "{status}: {log}");
         assert!(matches!(report.outcome, Outcome::Current { new, triggered: true, .. } if new == commit), "{report:?}: {log}");
         let tree = &self.brief.directory;
@@ -131,20 +79,13 @@ impl World {
     }
 }
 
-impl Running {
-    fn said(&mut self) -> String {
-        let mut text = String::new();
-        self.log.read_to_string(&mut text).unwrap();
-        text
-    }
-
-    fn kill_after(mut self, time: Duration) -> bool {
-        std::thread::sleep(time);
-        let in_time = self.child.try_wait().unwrap().is_none();
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        in_time
-    }
+/// Says whether it was still running.
+fn kill_after(mut updater: Updater, time: Duration) -> bool {
+    std::thread::sleep(time);
+    let in_time = updater.child.try_wait().unwrap().is_none();
+    updater.child.kill().unwrap();
+    updater.child.wait().unwrap();
+    in_time
 }
 
 #[test]
@@ -154,7 +95,7 @@ fn it_takes_brief_and_order_and_gives_one_report() {
     assert!(world.brief.trigger.as_ref().unwrap().exists());
     if nix::unistd::geteuid().is_root() {
         use std::os::unix::fs::MetadataExt;
-        assert_eq!(fs::metadata(world.brief.directory.join("a")).unwrap().uid(), NOBODY);
+        assert_eq!(fs::metadata(world.brief.directory.join("a")).unwrap().uid(), UPDATER);
     }
 }
 
@@ -172,7 +113,7 @@ fn a_kill_at_any_moment_is_healed_by_the_next_run() {
     let mut in_time = 0;
     for number in 0..KILLS {
         let commit = world.commit(&format!("N={number}; {change}"));
-        in_time += u32::from(world.start_with_order().kill_after(whole * number / KILLS));
+        in_time += u32::from(kill_after(world.start_with_order(), whole * number / KILLS));
         // What comes next need not be what the killed one was at.
         let commit = if number % 2 == 0 { commit } else { world.commit("git reset -q --hard HEAD^^; echo other > other") };
         world.updates_to(commit);
@@ -185,7 +126,7 @@ fn a_first_clone_that_was_killed_is_completed_by_the_next_run() {
     for number in 0..12 {
         let world = World::new();
         let commit = world.commit("for i in $(seq 200); do echo $i > f$i; done");
-        world.start_with_order().kill_after(Duration::from_millis(number * 4));
+        kill_after(world.start_with_order(), Duration::from_millis(number * 4));
         world.updates_to(commit);
     }
 }
@@ -204,7 +145,7 @@ fn a_directory_that_it_may_not_write_is_named_with_its_own_uid() {
     world.updates_to(commit);
     if nix::unistd::geteuid().is_root() {
         chown(&world.brief.directory, Some(0), None).unwrap();
-        world.fails(Step::Open, Reason::Directory, "belongs to uid 0, and updates run as uid 64987: chown it");
+        world.fails(Step::Open, Reason::Directory, "belongs to uid 0, and updates run as uid 64001: chown it");
     }
 }
 
@@ -212,10 +153,10 @@ fn a_directory_that_it_may_not_write_is_named_with_its_own_uid() {
 fn rubbish_from_the_worker_ends_it_without_a_report() {
     let world = World::new();
     world.commit("echo 1 > a");
-    let mut running = world.start();
+    let mut running = Updater::start(&world.brief);
     running.worker.write_all(&[255; 16]).unwrap();
     assert!(!running.child.wait().unwrap().success());
-    assert!(report(&mut running.worker).is_err());
+    assert!(running.report().is_err());
     let log = running.said();
     assert!(log.starts_with("the worker's order did not come:") && log.matches('\n').count() == 1, "{log:?}");
     assert!(!world.brief.directory.exists());
@@ -247,28 +188,4 @@ fn sh(directory: &Path, script: &str) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
-}
-
-/// A `git://` server on loopback: reads one request, hands the connection to `git upload-pack`.
-fn serve_git(root: &Path) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let root = root.to_path_buf();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let _client_gone = serve_one(stream, &root);
-        }
-    });
-    port
-}
-
-fn serve_one(mut stream: TcpStream, root: &Path) -> io::Result<()> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
-    let length = u64::from_str_radix(&String::from_utf8_lossy(&length), 16).unwrap_or(4);
-    io::copy(&mut (&mut stream).take(length - 4), &mut io::sink())?;
-    let (from, to) = (OwnedFd::from(stream.try_clone()?), OwnedFd::from(stream));
-    let mut server = Command::new("git");
-    server.args(["upload-pack", "remote"]).current_dir(root).stdin(from).stdout(to).stderr(Stdio::null());
-    server.spawn()?.wait().map(drop)
 }

@@ -19,11 +19,12 @@ enum Peer {
     Gwg,
     Gwg10000,
     Bare,
+    Verifies,
     WebhookRefuses,
     WebhookRuns,
 }
 
-const PEERS: [Peer; 5] = [Peer::Gwg, Peer::Bare, Peer::Gwg10000, Peer::WebhookRefuses, Peer::WebhookRuns];
+const PEERS: [Peer; 6] = [Peer::Gwg, Peer::Bare, Peer::Verifies, Peer::Gwg10000, Peer::WebhookRefuses, Peer::WebhookRuns];
 
 impl Peer {
     const fn name(self) -> &'static str {
@@ -31,6 +32,7 @@ impl Peer {
             Self::Gwg => "gwg, all of it",
             Self::Gwg10000 => "gwg with 10,000 repositories",
             Self::Bare => "bare hyper: reads and answers",
+            Self::Verifies => "bare hyper that computes the signature",
             Self::WebhookRefuses => "webhook: verifies and refuses",
             Self::WebhookRuns => "webhook: verifies and runs /bin/true",
         }
@@ -39,13 +41,13 @@ impl Peer {
     const fn status(self) -> u16 {
         match self {
             Self::Gwg | Self::Gwg10000 => 202,
-            Self::Bare | Self::WebhookRefuses | Self::WebhookRuns => 200,
+            Self::Bare | Self::Verifies | Self::WebhookRefuses | Self::WebhookRuns => 200,
         }
     }
 
     fn missing(self) -> Option<&'static str> {
         match self {
-            Self::Gwg | Self::Gwg10000 | Self::Bare => None,
+            Self::Gwg | Self::Gwg10000 | Self::Bare | Self::Verifies => None,
             Self::WebhookRefuses | Self::WebhookRuns => webhook::missing(),
         }
     }
@@ -55,7 +57,8 @@ impl Peer {
         match self {
             Self::Gwg => gwg::start(&ground.scratch, &site(1)),
             Self::Gwg10000 => gwg::start(&ground.scratch, &site(10_000)),
-            Self::Bare => bare::start(),
+            Self::Bare => bare::start(bare::Work::Nothing),
+            Self::Verifies => bare::start(bare::Work::Signature),
             Self::WebhookRefuses => webhook::start(&ground.scratch, None),
             Self::WebhookRuns => webhook::start(&ground.scratch, Some(Path::new("/bin/true"))),
         }
@@ -164,6 +167,8 @@ fn print(turns: &BTreeMap<Peer, Vec<Turn>>) {
     table::judge("gwg / webhook that refuses", &ratio(Peer::WebhookRefuses), 2, Goal::AtLeast(2.5));
     table::judge("gwg / webhook that runs /bin/true", &ratio(Peer::WebhookRuns), 2, Goal::AtLeast(2.5));
     table::judge("gwg / bare hyper", &ratio(Peer::Bare), 2, Goal::AtLeast(0.7));
+    table::tell("bare hyper that computes the signature / bare hyper", &table::ratios(&rates(Peer::Verifies), &rates(Peer::Bare)), 2);
+    table::tell("gwg / bare hyper that computes the signature", &ratio(Peer::Verifies), 2);
     table::judge("10,000 repositories / one", &table::ratios(&rates(Peer::Gwg10000), &ours), 2, Goal::AtLeast(0.9));
     println!("  load average at the end {}", machine::load());
 }

@@ -36,10 +36,10 @@ const USAGE: &str = "gwg-bench [deliveries] [updates] [memory] [--rounds N] [--s
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // This program is one of the peers, too.
-    if let [first, port] = arguments.as_slice()
+    if let [first, port, work @ ..] = arguments.as_slice()
         && first == bare::ARGUMENT
     {
-        return bare::serve(port);
+        return bare::serve(port, work.first().map(String::as_str));
     }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

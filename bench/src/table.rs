@@ -28,6 +28,13 @@ pub enum Goal {
     AtMost(f64),
 }
 
+/// Prints a figure that has no goal, but explains another.
+pub fn tell(what: &str, values: &[f64], digits: usize) {
+    if !values.is_empty() {
+        println!("  {what:<44} {}", spread(values, digits));
+    }
+}
+
 /// Prints a figure beside its goal.
 pub fn judge(what: &str, values: &[f64], digits: usize, goal: Goal) {
     let Some(middle) = median(values) else { return };

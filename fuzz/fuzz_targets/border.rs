@@ -2,7 +2,7 @@
 //! decoded encodes to what it was.
 #![no_main]
 use gwg::wire::frame::{self, Decoder, Message};
-use gwg::wire::{job, listener, order, worker};
+use gwg::wire::{hook, job, listener, order, worker};
 use libfuzzer_sys::fuzz_target;
 
 fn feed<M: Message>(bytes: &[u8]) {
@@ -25,7 +25,7 @@ fn feed<M: Message>(bytes: &[u8]) {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((direction, rest)) = bytes.split_first() else { return };
-    match direction % 8 {
+    match direction % 9 {
         0 => feed::<job::Job>(rest),
         1 => feed::<job::JobAnswer>(rest),
         2 => feed::<listener::FromListener>(rest),
@@ -33,6 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
         4 => feed::<worker::FromWorker>(rest),
         5 => feed::<worker::ToWorker>(rest),
         6 => feed::<order::FromUpdater>(rest),
+        7 => feed::<hook::FromHook>(rest),
         _ => feed::<order::Order>(rest),
     }
 });

@@ -55,7 +55,7 @@ pub enum Ignored {
 }
 
 /// Why a request was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rejected {
     /// 401: no signature, or an empty one.
     NoSignature,

@@ -60,6 +60,17 @@ pub enum UpdateResult {
         /// Milliseconds from order to end.
         ms: u64,
     },
+    /// The tip was deployed, and its hook failed.
+    HookFailed {
+        /// The commit that was deployed.
+        new: CommitId,
+        /// Which try of the hook this was, from 1.
+        attempt: u32,
+        /// It was the last of `retry_count`: the hook is not tried again for this commit.
+        last: bool,
+        /// Milliseconds until the next try, where there is one.
+        next_ms: u64,
+    },
     /// The tip was deployed, but does not contain the commit that was announced: forges replicate
     /// lazily. It is tried again.
     AnnouncedNotSeen {
@@ -141,6 +152,8 @@ pub enum Reason {
     Memory,
     /// The repository on disk, or what the remote sent, is damaged.
     Corrupt,
+    /// It would cost more than `limits` allows.
+    Limit,
     /// The deadline passed.
     Deadline,
     /// The updater crashed or was ended.
@@ -167,6 +180,7 @@ impl Reason {
             Self::NoSpace => "no_space",
             Self::Memory => "memory",
             Self::Corrupt => "corrupt",
+            Self::Limit => "limit",
             Self::Deadline => "deadline",
             Self::Crashed => "crashed",
             Self::NotStarted => "not_started",

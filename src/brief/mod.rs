@@ -3,6 +3,7 @@
 //! The supervisor makes briefs out of a checked configuration; a child reads its own and no
 //! other, and never the configuration file. One file for each child, and four for what they share.
 
+pub mod hook;
 pub mod key;
 pub mod label;
 pub mod listener;

@@ -31,6 +31,53 @@ pub struct Brief {
     pub connect_ms: u32,
     /// Milliseconds that the remote may stay silent.
     pub silence_ms: u32,
+    /// What the remote may cost this machine.
+    pub limits: Limits,
+}
+
+/// What one update may cost: bounds that no honest repository meets, against one that is made to
+/// fill the disk or the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes received from the remote.
+    pub pack: u64,
+    /// Bytes of one file of the repository.
+    pub object: u64,
+    /// Files, links and directories of a work tree.
+    pub files: u64,
+    /// Bytes of all files of a work tree.
+    pub tree: u64,
+    /// Milliseconds until the supervisor ends the update.
+    pub deadline_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { pack: 10 << 30, object: 1 << 30, files: 1_000_000, tree: 100 << 30, deadline_ms: 600_000 }
+    }
+}
+
+impl Limits {
+    /// Bytes of address space that an updater gets: libgit2 holds an object, what it is a delta of and
+    /// the delta in memory at once, and a few hundred bytes for each object of a pack. The rest is for
+    /// its caches and the libraries.
+    pub const fn memory(&self) -> u64 {
+        let objects = self.object.saturating_mul(4);
+        let names = self.files.saturating_mul(4 << 10);
+        (512_u64 << 20).saturating_add(objects).saturating_add(names)
+    }
+
+    /// Bytes of the largest file that an updater may write: a pack, a file of the work tree, or an index.
+    pub const fn file_size(&self) -> u64 {
+        let index = self.files.saturating_mul(1 << 10);
+        let data = if self.pack > self.object { self.pack } else { self.object };
+        (if data > index { data } else { index }).saturating_add(64 << 20)
+    }
+
+    /// Objects of the largest pack: each file may have some versions, directories and commits.
+    pub const fn objects(&self) -> u64 {
+        self.files.saturating_mul(20)
+    }
 }
 
 /// One known_hosts file, as `sshd(8)` describes them.

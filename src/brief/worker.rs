@@ -50,4 +50,15 @@ pub struct Repo {
     /// Whether it is new, or where it comes from or goes to is another than in the brief before: then it is
     /// due as soon as this brief is in force.
     pub changed: bool,
+    /// Which hooks it has; what they are is the supervisor's to know.
+    pub hooks: Hooks,
+}
+
+/// Which hooks a repository has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// One for each commit that is deployed.
+    pub success: bool,
+    /// One for an update whose tries are used up.
+    pub failure: bool,
 }

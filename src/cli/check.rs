@@ -1,7 +1,7 @@
 //! `gwg check`: what would run, for people. Pure: a checked configuration in, text out.
 
 use crate::brief::listener::Proof;
-use crate::config::{Account, Config, Confinement, Environment, LogFormat, LogOutput, Repo};
+use crate::config::{Account, Audit, Config, Confinement, Environment, Hook, LogFormat, LogOutput, Repo};
 
 use std::fmt::Write;
 
@@ -43,8 +43,9 @@ fn head(config: &Config, env: &Environment, text: &mut String) {
     };
     match &config.logging.output {
         LogOutput::Stdout => line(text, format_args!("  log         {format}, to standard output")),
-        LogOutput::File { path, file: _ } => line(text, format_args!("  log         {format}, to {}", path.display())),
+        LogOutput::File(log) => line(text, format_args!("  log         {format}, to {}", log.path.display())),
     }
+    audit(&config.audit, text);
     let schedule = config.schedule;
     line(
         text,
@@ -60,6 +61,15 @@ fn head(config: &Config, env: &Environment, text: &mut String) {
     }
 }
 
+fn audit(audit: &Audit, text: &mut String) {
+    let facility = audit.facility.map_or(String::new(), |facility| format!(" as {}", facility.word()));
+    let syslog = audit.syslog.as_ref().map(|socket| format!("to syslog at {}{facility}", socket.display()));
+    let file = audit.file.as_ref().map(|file| format!("to {}", file.path.display()));
+    let places: Vec<String> = [syslog, file].into_iter().flatten().collect();
+    let places = if places.is_empty() { "to the log only".to_owned() } else { places.join(" and ") };
+    line(text, format_args!("  audit       {places}"));
+}
+
 fn user(account: &Account) -> String {
     format!("{} (uid {}, gid {})", account.name, account.uid, account.gid)
 }
@@ -73,6 +83,11 @@ fn table(repos: &[Repo], text: &mut String) {
         if let Some(trigger) = &repo.trigger {
             line(text, format_args!("    touches  {}", trigger.display()));
         }
+        for (on, hook) in [("success", &repo.hooks.success), ("failure", &repo.hooks.failure)] {
+            if let Some(hook) = hook {
+                line(text, format_args!("    runs     {}", command(on, hook)));
+            }
+        }
         line(text, format_args!("    proof    {}", proof(&repo.proof)));
         if let Some(key) = &repo.key_file {
             line(text, format_args!("    key      {}", key.display()));
@@ -81,6 +96,13 @@ fn table(repos: &[Repo], text: &mut String) {
             line(text, format_args!("    waits for its first push: it is not cloned, and initialise is off"));
         }
     }
+}
+
+/// The program alone: arguments may be as long as they like, and variables are nobody's business.
+fn command(on: &str, hook: &Hook) -> String {
+    let program = hook.command.first().map_or("", String::as_str);
+    let who = hook.account.as_ref().map_or(String::new(), |account| format!(" as {}", account.name));
+    format!("{program}{who}, on {on}, for {} s at most", hook.timeout_ms.div_ceil(1_000))
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {
@@ -112,7 +134,7 @@ mod tests {
         let file = directory.path().join("c.yaml");
         let tree = directory.path().canonicalize().unwrap().join("tree");
         let text = format!(
-            "port: 8080\ninitialise: false\nrepos:\n  - url: https://h/r.git\n    path: /hook\n    directory: {}\n    label: v1\n    labelType: tag\n    trigger: /run/t\n    secret: [canary]\n",
+            "port: 8080\ninitialise: false\nrepos:\n  - url: https://h/r.git\n    path: /hook\n    directory: {}\n    label: v1\n    labelType: tag\n    trigger: /run/t\n    secret: [canary]\n    hook: {{command: [/bin/true, canary], env: {{A: canary}}, timeout: 90s}}\n",
             tree.display()
         );
         std::fs::write(&file, text).unwrap();
@@ -127,6 +149,7 @@ mod tests {
             "https://h/r.git (tag v1)",
             tree.to_str().unwrap(),
             "/run/t",
+            "runs     /bin/true, on success, for 90 s at most",
             "SHA-256",
             "waits for its first push",
             "warning: repos[0].secret",

@@ -1,22 +1,26 @@
 //! The operator's commands. Runs in the supervisor's executable; flags and help have one source.
 
+mod audit;
 mod check;
 mod demo;
+mod exit;
+mod manual;
+mod places;
+mod secret;
+mod setup;
 
 use crate::{config, supervisor};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use exit::{Exit, Failure};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// sysexits(3): something is wrong with the configuration.
-const EX_CONFIG: u8 = 78;
 
 /// Keeps git work trees equal to their remotes: a signed push webhook arrives, the tree follows.
 ///
 /// Without a command gwg runs in the foreground until SIGTERM or SIGINT.
 #[derive(Debug, Parser)]
-#[command(name = "gwg", version, after_help = EXAMPLES)]
+#[command(name = "gwg", version = VERSION, after_help = EXAMPLES)]
 struct Flags {
     /// The configuration, in YAML, TOML or JSON. Without it, config.yaml, .yml, .toml or .json in
     /// /etc/gwg, then (unless root) in the current directory.
@@ -30,16 +34,65 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Checks the configuration and prints what would run; exit status 78 where it is wrong.
-    Check {
-        /// Instead, says which layers of confinement this machine offers. Reads no configuration.
-        #[arg(long)]
-        host: bool,
-    },
+    Check(Question),
+    /// What can be done with audit files.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Shows the main job on this machine, with nothing but its own git.
     ///
     /// Sets up a remote on loopback, starts the real processes on it, pushes, delivers, forges and
     /// kills. Needs no configuration, no network and no root. Exit status 0 if all of it worked.
     Demo,
+    /// Prints a random webhook secret.
+    Secret,
+    /// Prints what a new repository needs: configuration, deploy key, host key, webhook.
+    Setup(setup::Wishes),
+    /// Prints a shell's completions for gwg.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages into a directory, for packages.
+    #[command(hide = true)]
+    Man {
+        /// Where to.
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Says whether each record of an audit file is as it was written and in its place, and which is not.
+    ///
+    /// Of several files, the older first, the chain must go on from one to the next. Exit status 1 where
+    /// a record was changed, removed or moved. What is missing at the end shows beside syslog only.
+    Verify {
+        /// The files.
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// What this is, and what its executables are linked with.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GWG_LINKED"), ")");
+
+/// What `gwg check` is asked instead of what would run.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct Question {
+    /// Says which layers of confinement this machine offers. Reads no configuration.
+    #[arg(long)]
+    host: bool,
+    /// Prints what AppArmor's local files need for the places that the configuration names.
+    #[arg(long)]
+    apparmor: bool,
+    /// Prints the commands that label those places for SELinux.
+    #[arg(long)]
+    selinux: bool,
+    /// Prints what systemd's unit needs for those places.
+    #[arg(long)]
+    systemd: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -48,6 +101,8 @@ Examples:
   gwg --config ./site.toml         run with another configuration
   gwg check --config ./site.toml   say what that would do, or what is wrong with it
   gwg check --host                 say how far this machine can confine gwg's processes
+  gwg setup git@HOST:PATH          say what a new repository needs
+  gwg audit verify FILE            say whether an audit file is as it was written
   GWG_PORT=8080 gwg                variables override global keys";
 
 /// Reads the flags and does what they say.
@@ -70,14 +125,28 @@ pub fn main() -> ExitCode {
             }
         }
         Some(Command::Demo) => demo::main(),
-        Some(Command::Check { host: true }) => print(&supervisor::host()),
-        Some(Command::Check { host: false }) => {
+        Some(Command::Audit(AuditCommand::Verify { files })) => audit::main(&files),
+        Some(Command::Secret) => end(secret::make().map(|secret| secret + "\n")),
+        Some(Command::Setup(wishes)) => end(setup::text(&wishes)),
+        Some(Command::Completions { shell }) => end(completions(shell)),
+        Some(Command::Man { output }) => end(manual::write(&Flags::command(), &output).map(|()| String::new()).map_err(Failure::from)),
+        Some(Command::Check(Question { host: true, .. })) => print(&supervisor::host()),
+        Some(Command::Check(question)) => {
             env.dry = true;
             match config::load(flags.config.as_deref(), &env) {
-                Ok(config) => print(&check::report(&config, &env)),
+                Ok(config) => print(&answer(&question, &config, &env)),
                 Err(error) => refuse(&error),
             }
         }
+    }
+}
+
+fn answer(question: &Question, config: &config::Config, env: &config::Environment) -> String {
+    match question {
+        Question { apparmor: true, .. } => places::apparmor(config),
+        Question { selinux: true, .. } => places::selinux(config),
+        Question { systemd: true, .. } => places::systemd(config),
+        Question { .. } => check::report(config, env),
     }
 }
 
@@ -88,10 +157,28 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
+/// Ends a command with what it has to say.
+fn end(said: Result<String, Failure>) -> ExitCode {
+    match said {
+        Ok(text) => print(&text),
+        Err(Failure { exit, message }) => {
+            // Where standard error is closed there is nobody to tell; the exit status still says it.
+            let _ = writeln!(std::io::stderr(), "gwg: {message}");
+            exit.into()
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<String, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Flags::command(), "gwg", &mut script);
+    String::from_utf8(script).map_err(|error| Failure::new(Exit::Failed, error.to_string()))
+}
+
 fn refuse(error: &config::ConfigError) -> ExitCode {
     // Where standard error is closed there is nobody to tell; the exit status still says it.
     let _ = writeln!(std::io::stderr(), "{error}");
-    ExitCode::from(EX_CONFIG)
+    Exit::Config.into()
 }
 
 #[cfg(test)]
@@ -110,7 +197,7 @@ mod tests {
         for words in [["gwg", "check", "--config", "x.yaml"], ["gwg", "--config", "x.yaml", "check"]] {
             let flags = Flags::try_parse_from(words).unwrap();
             assert_eq!(flags.config, Some("x.yaml".into()));
-            assert!(matches!(flags.command, Some(Command::Check { host: false })));
+            assert!(matches!(flags.command, Some(Command::Check(Question { host: false, .. }))));
         }
         assert!(Flags::try_parse_from(["gwg"]).unwrap().command.is_none());
         assert!(Flags::try_parse_from(["gwg", "chekc"]).is_err());

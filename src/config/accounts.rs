@@ -67,7 +67,7 @@ fn distinct(accounts: &Accounts, notes: &mut Notes) -> bool {
 }
 
 /// Looks a user up by name or number.
-fn account(name: &str) -> Result<Account, Fault> {
+pub fn account(name: &str) -> Result<Account, Fault> {
     let number = name.parse::<u32>().ok();
     let found = match number {
         Some(number) => User::from_uid(Uid::from_raw(number)),

@@ -7,7 +7,8 @@ use super::files::Files;
 use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
-use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, confinement, directories, locate};
+use super::{Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, hook, limits, locate};
+use crate::brief::updater::Limits;
 use crate::brief::worker::Schedule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -49,16 +50,21 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let reconcile = span(raw.reconcile.unwrap_or(RECONCILE_DEFAULT), 365 * DAY_MS, "reconcile", notes);
     let initialise = raw.initialise.unwrap_or(true);
 
+    let limits = limits::check(raw.limits, &Limits::default(), &KeyPath::global("limits"), notes);
     let files = Files::new(source.owner);
     let logging = logging(raw.logging.unwrap_or_default(), &files, env, notes);
+    let audit = audit::check(raw.audit.unwrap_or_default(), source.owner, &files, env, notes);
     let updater = accounts.as_ref().map_or(env.uid, |accounts| accounts.updater.uid);
-    let mut repos = Repos::new(files, env, updater, initialise);
+    let hooks = hook::Ground { owner: source.owner, env, accounts: accounts.as_ref() };
+    let mut checker = Repos::new(files, env, updater, hooks, initialise, limits.unwrap_or_default());
     let written = raw.repos.unwrap_or_default();
     if written.is_empty() {
-        let fault = Fault::new("no repository is configured", "write at least one, with url, path, directory and secret");
-        notes.wrong(KeyPath::global("repos"), fault);
+        // A fresh installation must start: it says what to do next.
+        let next = "no repository is configured, so nothing is deployed; write at least one, with url, path, directory and secret";
+        notes.warn(&KeyPath::global("repos"), next);
     }
-    let (repos, keys) = repos.check_all(written, notes);
+    let (repos, keys) = checker.check_all(written, notes);
+    let files = checker.files();
     config_outside(source, &repos, notes);
 
     Some(Config {
@@ -68,6 +74,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
         accounts,
         confinement: confinement?,
         logging: logging?,
+        audit: audit?,
         schedule: Schedule {
             threads: threads?,
             retry_count: retry_count?,
@@ -75,6 +82,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
             reconcile_s: reconcile?.div_ceil(1_000),
         },
         initialise,
+        files,
         keys,
         repos,
     })
@@ -153,6 +161,5 @@ fn output(text: &str, files: &Files, dry: bool) -> Result<LogOutput, Fault> {
         return Ok(LogOutput::Stdout);
     }
     let path = directories::absolute(text).map_err(|fault| Fault::new(fault.what, "write stdout or the whole path of a file"))?;
-    let file = files.open_log(&path, dry)?;
-    Ok(LogOutput::File { path, file })
+    files.open_output(&path, dry).map(LogOutput::File)
 }

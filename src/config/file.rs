@@ -65,7 +65,7 @@ pub fn find(explicit: Option<&Path>, env: &Environment, notes: &mut Notes) -> Re
         // One that stands before what is found would be found first.
         NAMES.iter().for_each(|name| notes.sources.note_unread(&directory.join(name)));
         // Whatever stands there is meant, also where it can't be read: then the error says so.
-        let mut found = NAMES.iter().map(|name| directory.join(name)).filter(|path| path.symlink_metadata().is_ok());
+        let mut found = NAMES.iter().map(|name| directory.join(name)).filter(|path| owner::reach(path, || path.symlink_metadata()).is_ok());
         if let Some(path) = found.next() {
             notes.warnings.extend(found.map(|other| format!("{} is not read, because {} is", other.display(), path.display())));
             return Ok(path);
@@ -90,7 +90,8 @@ fn read_checked(path: &Path, env: &Environment, notes: &mut Notes) -> Result<(Fo
     // Without O_NONBLOCK a fifo would hang here.
     let unreadable =
         |error: std::io::Error| Fault::new(format!("the file can't be read ({error})"), "check its name, its owner and its mode");
-    let mut file = File::options().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path).map_err(unreadable)?;
+    let open = || File::options().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path);
+    let mut file = owner::reach(path, open).map_err(unreadable)?;
     let about = file.metadata().map_err(unreadable)?;
     if !about.is_file() {
         return Err(Fault::new("this is not a regular file", "name the configuration file itself"));

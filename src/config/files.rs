@@ -1,10 +1,10 @@
 //! Reads the files that a configuration names, each once, with no more than its owner's rights.
 
 use super::error::Fault;
-use super::owner::{Owner, Rights};
+use super::owner::{Owner, Rights, reach};
 use super::sources::Sources;
 use nix::fcntl::OFlag;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -26,6 +26,27 @@ pub struct Content {
     pub public: bool,
     /// What it was when it was read.
     pub found: Metadata,
+}
+
+/// A file that is appended to, opened with no more rights than the configuration's owner has.
+#[derive(Debug)]
+pub struct OutputFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// The open file, for reading too.
+    pub file: File,
+    rights: Option<Rights>,
+}
+
+impl OutputFile {
+    /// Opens what the path leads to now, with the same rights; makes it where it is missing. Call it from
+    /// the main thread.
+    ///
+    /// # Errors
+    /// Those of opening, or it is no regular file.
+    pub fn reopen(&self) -> io::Result<File> {
+        open_with(self.rights.as_ref(), &self.path, false)
+    }
 }
 
 /// The reader: keeps what it has read, so that thousands of repositories may share a key.
@@ -51,7 +72,7 @@ impl Files {
         if let Some(known) = self.seen.get(path) {
             return known.clone();
         }
-        let read = with(self.rights.as_ref(), || read(path, longest));
+        let read = read_as(self.rights.as_ref(), path, longest);
         match &read {
             Ok(content) => self.sources.note(path, &content.found),
             Err(_) => self.sources.note_unread(path),
@@ -61,13 +82,15 @@ impl Files {
         content
     }
 
-    /// Opens a log file for appending; makes it where it is missing, unless `dry`.
-    pub fn open_log(&self, path: &Path, dry: bool) -> Result<File, Fault> {
-        let opened = with(self.rights.as_ref(), || open_log(path, dry)).or_else(|error| match self.rights {
-            None => open_log_as_owner(path, dry).ok_or(error),
-            Some(_) => Err(error),
-        });
-        opened.map_err(|error| {
+    /// Every file that could be read.
+    pub fn names(&self) -> BTreeSet<PathBuf> {
+        self.seen.iter().filter(|(_, read)| read.is_ok()).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Opens a log or audit file for appending; makes it where it is missing, unless `dry`.
+    pub fn open_output(&self, path: &Path, dry: bool) -> Result<OutputFile, Fault> {
+        let opened = open_with(self.rights.as_ref(), path, dry);
+        opened.map(|file| OutputFile { path: path.to_owned(), file, rights: self.rights.clone() }).map_err(|error| {
             let who = self.rights.as_ref().map_or(String::new(), |_| " by the configuration's owner".to_owned());
             Fault::new(
                 format!("{} can't be opened for writing{who} ({error})", path.display()),
@@ -89,13 +112,13 @@ impl Files {
 
 /// Reads a file with the rights of another user, where some are given.
 pub fn read_as(rights: Option<&Rights>, path: &Path, longest: u64) -> io::Result<Content> {
-    with(rights, || read(path, longest))
+    with(rights, path, || read(path, longest))
 }
 
-fn with<T>(rights: Option<&Rights>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+fn with<T>(rights: Option<&Rights>, path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match rights {
-        None => act(),
         Some(rights) => rights.with(act),
+        None => reach(path, act),
     }
 }
 
@@ -111,28 +134,26 @@ fn read(path: &Path, longest: u64) -> io::Result<Content> {
     Ok(Content { bytes, public: about.mode() & 0o004 != 0, found: about })
 }
 
-fn open_log(path: &Path, dry: bool) -> io::Result<File> {
+fn open_with(rights: Option<&Rights>, path: &Path, dry: bool) -> io::Result<File> {
+    with(rights, path, || open_output(path, dry))
+}
+
+fn open_output(path: &Path, dry: bool) -> io::Result<File> {
     let opened = OpenOptions::new()
         .append(true)
+        // The end of an audit file is read, for its chain to go on.
+        .read(true)
         .create(!dry)
         .mode(0o640)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
         .open(path);
     let file = match opened {
         Err(error) if dry && error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {
-            return OpenOptions::new().append(true).open("/dev/null");
+            return OpenOptions::new().append(true).read(true).open("/dev/null");
         }
         opened => opened?,
     };
     regular(&file).map(|_| file)
-}
-
-/// A running gwg has given up root's right to write any file. What it may do is become the one whose file,
-/// or directory, it is.
-fn open_log_as_owner(path: &Path, dry: bool) -> Option<File> {
-    let about = path.symlink_metadata().or_else(|_| path.parent().unwrap_or(path).metadata()).ok()?;
-    let owner = Some(about.uid()).filter(|uid| *uid != 0 && nix::unistd::geteuid().is_root())?;
-    Rights::of(owner).with(|| open_log(path, dry)).ok()
 }
 
 fn regular(file: &File) -> io::Result<Metadata> {

@@ -16,6 +16,11 @@ use std::sync::Arc;
 /// Host keys that the large forges publish.
 const BUILT_IN: &str = include_str!("forge_hosts");
 
+/// The lines that are built in for a host.
+pub fn built_in(host: &str) -> Vec<&'static str> {
+    BUILT_IN.lines().filter(|line| line.split(' ').next() == Some(host)).collect()
+}
+
 /// The known hosts of all remotes.
 pub struct HostFiles<'a> {
     /// What could not be read and is not needed by name.

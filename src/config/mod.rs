@@ -7,14 +7,18 @@
 //! | `file`, `raw`, `locate` | syntax: find, read, parse; the line of a value |
 //! | `overrides` | the `GWG_…` variables |
 //! | `check`, `repo`, `repo/credentials` | meaning: the global keys; a repository; what it trusts and is trusted by |
+//! | `hook` | a repository's hooks |
 //! | `accounts`, `owner`, `files` | users; who can write the configuration; reading with that user's rights |
+//! | `audit` | where audit records go |
 //! | `confinement` | what to do where the kernel can't confine in full |
+//! | `limits` | what one update may cost |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
 //! | `split` | one configuration, three kinds of brief |
 //! | `sources` | which files were read, and whether they have changed since |
 //! | `error`, `nearest` | what is wrong; what was probably meant |
 
 mod accounts;
+mod audit;
 mod check;
 mod confinement;
 mod directories;
@@ -22,9 +26,11 @@ mod environment;
 mod error;
 mod file;
 mod files;
+mod hook;
 mod keys;
 mod known_hosts;
 mod label;
+mod limits;
 mod locate;
 mod nearest;
 mod overrides;
@@ -39,12 +45,14 @@ mod url;
 
 pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
+pub use files::OutputFile;
+pub use nearest::nearest;
 pub use sources::{Since, Sources};
 pub use split::split;
+pub use url::{Remote as RemoteUrl, Transport};
 
-use crate::brief::{Key, Label, RemoteName, listener, updater, worker};
-use std::collections::BTreeMap;
-use std::fs::File;
+use crate::brief::{self, Key, Label, RemoteName, Secret, listener, updater, worker};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,16 +61,42 @@ use std::sync::Arc;
 ///
 /// As root it takes on other users' rights while it reads files: call it from the main thread, while no
 /// other one opens files.
+///
+/// Decoding a key leaves pieces of it on the stack, which are wiped before this returns.
 pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, ConfigError> {
     load_with(explicit, env, &mut error::Notes::default())
 }
 
 fn load_with(explicit: Option<&Path>, env: &Environment, notes: &mut error::Notes) -> Result<Config, ConfigError> {
+    let loaded = read_and_check(explicit, env, notes);
+    zeroize::zeroize_stack::<STACK>();
+    loaded
+}
+
+/// Bytes of stack that reading a configuration may use: several times what it does.
+const STACK: usize = 256 << 10;
+
+/// A frame of its own, so that all that it leaves is below `load_with`'s.
+#[inline(never)]
+fn read_and_check(explicit: Option<&Path>, env: &Environment, notes: &mut error::Notes) -> Result<Config, ConfigError> {
     let path = file::find(explicit, env, notes)?;
     let source = file::read(path, env, notes)?;
     let mut raw = file::parse(&source)?;
     overrides::apply(&mut raw, env, notes);
     check::check(raw, &source, env, notes)
+}
+
+/// Judges a remote's URL. No message repeats it: it might hold a password.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_url(url: &str) -> Result<RemoteUrl, Fault> {
+    url::check(url)
+}
+
+/// The lines of known hosts that are built in for a host.
+pub fn built_in_host_keys(host: &str) -> Vec<&'static str> {
+    known_hosts::built_in(host)
 }
 
 /// Where the configuration comes from, so that it can be read again.
@@ -97,10 +131,14 @@ pub struct Config {
     pub confinement: Confinement,
     /// How the log is written.
     pub logging: Logging,
+    /// Where audit records go.
+    pub audit: Audit,
     /// How updates are scheduled.
     pub schedule: worker::Schedule,
     /// Whether missing work trees are cloned at start.
     pub initialise: bool,
+    /// The files with keys, secrets, hosts and certificates that it names: the supervisor reads them.
+    pub files: BTreeSet<PathBuf>,
     /// The distinct ssh keys of all repositories.
     pub keys: Vec<Key>,
     /// The repositories, in the file's order.
@@ -133,8 +171,42 @@ pub struct Repo {
     pub known_hosts: Arc<[updater::KnownHosts]>,
     /// Certificates to trust beside the system's.
     pub ca: Option<Arc<str>>,
+    /// What is run after its updates.
+    pub hooks: Hooks<Hook>,
+    /// What an update may cost.
+    pub limits: updater::Limits,
     /// Whether it is brought up to date at start: not so where it is not cloned and `initialise` is off.
     pub at_start: bool,
+}
+
+/// What a repository has for each of its hooks.
+pub struct Hooks<T> {
+    /// For the one that runs for each commit that is deployed.
+    pub success: Option<T>,
+    /// For the one that runs when the tries of an update are used up.
+    pub failure: Option<T>,
+}
+
+impl<T> Default for Hooks<T> {
+    fn default() -> Self {
+        Self { success: None, failure: None }
+    }
+}
+
+/// A checked hook. Its variables may be secrets.
+pub struct Hook {
+    /// Whom it runs as; none without root.
+    pub account: Option<Account>,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Its variables.
+    pub env: Vec<(String, Secret)>,
+    /// Its user's home.
+    pub home: PathBuf,
+    /// Milliseconds that it may run.
+    pub timeout_ms: u64,
+    /// Where it may write, if that is bounded.
+    pub write: Option<Vec<PathBuf>>,
 }
 
 /// Who the children become.
@@ -168,6 +240,26 @@ pub enum Confinement {
     BestEffort,
 }
 
+/// `audit`
+#[derive(Debug)]
+pub struct Audit {
+    /// The socket of syslog; none for no syslog.
+    pub syslog: Option<PathBuf>,
+    /// For all records; none for what each kind of event has.
+    pub facility: Option<crate::audit::Facility>,
+    /// What records call gwg.
+    pub tag: String,
+    /// The file with the hash chain.
+    pub file: Option<OutputFile>,
+}
+
+impl Audit {
+    /// Nowhere.
+    pub fn none() -> Self {
+        Self { syslog: None, facility: None, tag: String::new(), file: None }
+    }
+}
+
 /// How the log is written.
 #[derive(Debug)]
 pub struct Logging {
@@ -186,13 +278,8 @@ pub struct Logging {
 pub enum LogOutput {
     /// Standard output.
     Stdout,
-    /// A file, opened for appending with no more rights than the configuration's owner has.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// The open file.
-        file: File,
-    },
+    /// A file.
+    File(OutputFile),
 }
 
 /// `logging.format`
@@ -219,6 +306,14 @@ pub enum LogLevel {
     Trace,
 }
 
+/// A hook, ready to be run.
+pub struct HookBrief {
+    /// Whom it runs as; none without root.
+    pub account: Option<Account>,
+    /// What it is told. A hook that runs keeps it, whatever becomes of the configuration.
+    pub brief: Arc<brief::hook::Hook>,
+}
+
 /// One configuration as briefs: who gets what.
 pub struct Briefs {
     /// The listener's.
@@ -227,6 +322,8 @@ pub struct Briefs {
     pub worker: (worker::Head, Vec<Key>, Vec<worker::Repo>),
     /// An updater's, by repository.
     pub updaters: BTreeMap<crate::ids::RepoId, updater::Brief>,
+    /// The hooks of those repositories that have some.
+    pub hooks: BTreeMap<crate::ids::RepoId, Hooks<HookBrief>>,
     /// What the log calls a repository: its path.
     pub names: BTreeMap<crate::ids::RepoId, String>,
 }

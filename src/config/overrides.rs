@@ -3,12 +3,12 @@
 use super::environment::Environment;
 use super::error::{Fault, KeyPath, Notes, Place};
 use super::nearest::nearest;
-use super::raw::{Raw, RawLogging, SPAN_FORMS, Span, UserName};
+use super::raw::{Raw, RawAudit, RawLimits, RawLogging, SIZE_FORMS, SPAN_FORMS, Size, Span, UserName};
 
 type Set = fn(&mut Raw, &str) -> Result<(), Fault>;
 
 /// Every variable, the key that it overrides, and how.
-const VARIABLES: [(&str, &[&str], Set); 15] = [
+const VARIABLES: [(&str, &[&str], Set); 25] = [
     ("GWG_LISTEN", &["listen"], |raw, text| set(&mut raw.listen, Ok(text.to_owned()))),
     ("GWG_PORT", &["port"], |raw, text| set(&mut raw.port, number(text))),
     ("GWG_RETRY_COUNT", &["retry_count"], |raw, text| set(&mut raw.retry_count, number(text))),
@@ -24,6 +24,16 @@ const VARIABLES: [(&str, &[&str], Set); 15] = [
     ("GWG_LOGGING_OUTPUT", &["logging", "output"], |raw, text| set(&mut logging(raw).output, Ok(text.to_owned()))),
     ("GWG_LOGGING_LEVEL", &["logging", "level"], |raw, text| set(&mut logging(raw).level, Ok(text.to_owned()))),
     ("GWG_LOGGING_TIMESTAMP", &["logging", "timestamp"], |raw, text| set(&mut logging(raw).timestamp, switch(text))),
+    ("GWG_AUDIT_SYSLOG", &["audit", "syslog"], |raw, text| set(&mut audit(raw).syslog, switch(text))),
+    ("GWG_AUDIT_FACILITY", &["audit", "facility"], |raw, text| set(&mut audit(raw).facility, Ok(text.to_owned()))),
+    ("GWG_AUDIT_TAG", &["audit", "tag"], |raw, text| set(&mut audit(raw).tag, Ok(text.to_owned()))),
+    ("GWG_AUDIT_FILE", &["audit", "file"], |raw, text| set(&mut audit(raw).file, Ok(text.to_owned()))),
+    ("GWG_AUDIT_SOCKET", &["audit", "socket"], |raw, text| set(&mut audit(raw).socket, Ok(text.to_owned()))),
+    ("GWG_LIMITS_PACK", &["limits", "pack"], |raw, text| set(&mut limits(raw).pack, size(text))),
+    ("GWG_LIMITS_OBJECT", &["limits", "object"], |raw, text| set(&mut limits(raw).object, size(text))),
+    ("GWG_LIMITS_FILES", &["limits", "files"], |raw, text| set(&mut limits(raw).files, number(text))),
+    ("GWG_LIMITS_TREE", &["limits", "tree"], |raw, text| set(&mut limits(raw).tree, size(text))),
+    ("GWG_LIMITS_DEADLINE", &["limits", "deadline"], |raw, text| set(&mut limits(raw).deadline, span(text))),
 ];
 
 /// Puts the variables' values in the place of the file's. An empty one counts as not set.
@@ -47,8 +57,16 @@ fn unknown(name: &str) -> String {
     }
 }
 
+fn audit(raw: &mut Raw) -> &mut RawAudit {
+    raw.audit.get_or_insert_default()
+}
+
 fn logging(raw: &mut Raw) -> &mut RawLogging {
     raw.logging.get_or_insert_default()
+}
+
+fn limits(raw: &mut Raw) -> &mut RawLimits {
+    raw.limits.get_or_insert_default()
 }
 
 fn set<T>(place: &mut Option<T>, value: Result<T, Fault>) -> Result<(), Fault> {
@@ -62,6 +80,10 @@ fn number(text: &str) -> Result<i64, Fault> {
 
 fn span(text: &str) -> Result<Span, Fault> {
     Span::read(text).ok_or_else(|| Fault::new("this is no time", format!("write {SPAN_FORMS}")))
+}
+
+fn size(text: &str) -> Result<Size, Fault> {
+    Size::read(text).ok_or_else(|| Fault::new("this is no size", format!("write {SIZE_FORMS}")))
 }
 
 fn switch(text: &str) -> Result<bool, Fault> {

@@ -71,7 +71,7 @@ fn way(path: &Path) -> Result<Vec<PathBuf>, Fault> {
             continue;
         }
         at.push(&step);
-        if !at.symlink_metadata().map_err(unreadable)?.is_symlink() {
+        if !look(&at).map_err(unreadable)?.is_symlink() {
             continue;
         }
         links += 1;
@@ -79,7 +79,7 @@ fn way(path: &Path) -> Result<Vec<PathBuf>, Fault> {
             return Err(Fault::new("the way to the file goes through too many symlinks", "name the file itself"));
         }
         places.push(at.clone());
-        let target = at.read_link().map_err(unreadable)?;
+        let target = reach(&at, || at.read_link()).map_err(unreadable)?;
         at.pop();
         if target.is_absolute() {
             at = PathBuf::from("/");
@@ -97,9 +97,8 @@ fn steps(path: &Path) -> Vec<std::ffi::OsString> {
 
 /// The users who can change what a directory holds, or where a symlink leads.
 fn writers_of(place: &Path) -> Result<Option<u32>, Fault> {
-    let about = place
-        .symlink_metadata()
-        .map_err(|error| Fault::new(format!("{} can't be read ({error})", place.display()), "check its owner and mode"))?;
+    let about =
+        look(place).map_err(|error| Fault::new(format!("{} can't be read ({error})", place.display()), "check its owner and mode"))?;
     let sticky = about.mode() & 0o1000 != 0;
     if about.is_symlink() || sticky {
         // In a sticky directory only an entry's owner can replace it, and that one is asked on its own.
@@ -131,6 +130,33 @@ pub fn name_of(uid: u32) -> String {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| format!("user {uid}"), |user| user.name)
 }
 
+/// Acts on a path with root's rights; where those do not suffice, with the rights of the owner of what bars
+/// the way. As a service gwg is root without the right to read any file, and still reads the configuration
+/// and keys of another user.
+///
+/// # Errors
+/// Those of `act`.
+pub fn reach<T>(path: &Path, act: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+    match act() {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && unistd::geteuid().is_root() => match barred_by(path) {
+            Some(owner) => Rights::of(owner).with(act),
+            None => Err(error),
+        },
+        acted => acted,
+    }
+}
+
+/// The owner of the file, or of the nearest directory above it that is not hidden. A symlink's owner is
+/// who made it: whoever that is leads gwg to no file of a third user.
+fn barred_by(path: &Path) -> Option<u32> {
+    let about = path.ancestors().find_map(|place| place.symlink_metadata().ok())?;
+    Some(about.uid()).filter(|uid| *uid != 0)
+}
+
+fn look(path: &Path) -> std::io::Result<Metadata> {
+    reach(path, || path.symlink_metadata())
+}
+
 /// The rights of one user over files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
@@ -147,6 +173,11 @@ impl Rights {
         let name = CString::new(user.name).unwrap_or_default();
         let groups = unistd::getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid]);
         Self { uid: user.uid, gid: user.gid, groups }
+    }
+
+    /// The user's with no group but its own one, as a hook has them.
+    pub fn alone(uid: u32, gid: u32) -> Self {
+        Self { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid), groups: Vec::new() }
     }
 
     /// Calls `act` with these rights over files instead of root's, and no other rights.

@@ -6,12 +6,14 @@ use super::directories::{self, Canonical};
 use super::environment::Environment;
 use super::error::{Fault, KeyPath, Notes};
 use super::files::Files;
+use super::hook;
 use super::keys::Keys;
 use super::known_hosts::HostFiles;
 use super::raw::RawRepo;
-use super::{Repo, label, url};
+use super::{Hooks, Repo, label, limits, url};
+use crate::brief::updater::Limits;
 use crate::brief::{Key, Label, LabelKind};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,7 +24,9 @@ pub struct Repos<'a> {
     keys: Keys,
     hosts: HostFiles<'a>,
     certificates: HashMap<PathBuf, Result<Arc<str>, Fault>>,
+    hooks: hook::Ground<'a>,
     initialise: bool,
+    limits: Limits,
 }
 
 /// One repository that is being checked: its place in the file, for messages.
@@ -54,14 +58,17 @@ impl Place<'_> {
 
 impl<'a> Repos<'a> {
     /// A checker that reads through `files`; `updater` is the user whose known hosts count.
-    pub fn new(files: Files, env: &'a Environment, updater: u32, initialise: bool) -> Self {
+    /// `limits` are those of a repository that has none of its own.
+    pub fn new(files: Files, env: &'a Environment, updater: u32, hooks: hook::Ground<'a>, initialise: bool, limits: Limits) -> Self {
         Self {
+            hooks,
             files,
             canonical: Canonical::default(),
             keys: Keys::default(),
             hosts: HostFiles::new(env, updater),
             certificates: HashMap::new(),
             initialise,
+            limits,
         }
     }
 
@@ -84,6 +91,11 @@ impl<'a> Repos<'a> {
         (repos, std::mem::take(&mut self.keys).list)
     }
 
+    /// The files that the configuration names and gwg reads.
+    pub fn files(&self) -> BTreeSet<PathBuf> {
+        self.files.names()
+    }
+
     fn check(&mut self, mut raw: RawRepo, at: &mut Place) -> Option<Repo> {
         let remote_url = required("url", given(raw.url.take()), at).and_then(|text| Some((at.take("url", url::check(&text))?, text)));
         let path = required("path", given(raw.path.take()), at).and_then(|text| at.take("path", request_path(&text)));
@@ -96,14 +108,20 @@ impl<'a> Repos<'a> {
         let ca = self.ca(&mut raw, transport, at);
         let known_hosts = self.known_hosts(&mut raw, remote_url.as_ref().map(|(remote, _)| remote), at);
 
+        let limits = limits::check(raw.limits.take(), &self.limits, &at.key("limits"), at.notes);
+
         let ((remote_url, url), directory) = (remote_url?, directory?);
         let trigger = match given(raw.trigger.take()) {
             Some(text) => Some(at.take("trigger", self.trigger(&text, &directory))?),
             None => None,
         };
+        let hooks = match raw.hook.take() {
+            Some(raw) => self.hooks.check(raw, &at.key("hook"), &directory, at.notes)?,
+            None => Hooks::default(),
+        };
         let (key, key_file) = key?.map_or((None, None), |(key, file)| (Some(key), Some(file)));
         let at_start = self.initialise || directory.join(".git").is_dir();
-        let (path, label, remote, proof, known_hosts, ca) = (path?, label?, remote?, proof?, known_hosts?, ca?);
+        let (path, label, remote, proof, known_hosts, ca, limits) = (path?, label?, remote?, proof?, known_hosts?, ca?, limits?);
         Some(Repo {
             path,
             url,
@@ -117,6 +135,8 @@ impl<'a> Repos<'a> {
             key_file,
             known_hosts,
             ca,
+            hooks,
+            limits,
             at_start,
         })
     }

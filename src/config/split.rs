@@ -1,10 +1,11 @@
 //! One configuration, three kinds of brief: each child gets what it needs and nothing else. Pure.
 
-use super::{Briefs, Config, Repo, directories};
-use crate::brief::{listener, updater, worker};
+use super::{Briefs, Config, Hook, HookBrief, Hooks, Repo, directories};
+use crate::brief::{self, listener, updater, worker};
 use crate::ids::RepoId;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Milliseconds for a TCP connection to a remote to come up.
 const CONNECT_MS: u32 = 15_000;
@@ -32,6 +33,7 @@ pub fn split(config: Config, before: &BTreeMap<RepoId, updater::Brief>, next_id:
             Vec::with_capacity(config.repos.len()),
         ),
         updaters: BTreeMap::new(),
+        hooks: BTreeMap::new(),
         names: BTreeMap::new(),
     };
     for (id, repo) in ids.into_iter().zip(config.repos) {
@@ -47,10 +49,31 @@ fn new(next_id: &mut u32) -> RepoId {
 }
 
 fn add(briefs: &mut Briefs, id: RepoId, repo: Repo, before: Option<&updater::Brief>) {
-    let Repo { path, url, remote_name, directory, label, remote, trigger, proof, key, key_file: _, known_hosts, ca, at_start } = repo;
+    let Repo {
+        path,
+        url,
+        remote_name,
+        directory,
+        label,
+        remote,
+        trigger,
+        proof,
+        key,
+        key_file: _,
+        known_hosts,
+        ca,
+        hooks,
+        limits,
+        at_start,
+    } = repo;
     let directory_id = directories::id(&directory);
     briefs.names.insert(id, path.clone());
-    briefs.listener.1.push(listener::Repo { id, path, proof, ref_name: label.full_name(), remote: remote_name });
+    briefs.listener.1.push(listener::Repo { id, path: path.clone(), proof, ref_name: label.full_name(), remote: remote_name });
+    let has = worker::Hooks { success: hooks.success.is_some(), failure: hooks.failure.is_some() };
+    if has != worker::Hooks::default() {
+        let ready = |hook: Option<Hook>| hook.map(|hook| hook_brief(hook, &path, &label.full_name(), &directory));
+        briefs.hooks.insert(id, Hooks { success: ready(hooks.success), failure: ready(hooks.failure) });
+    }
     let brief = updater::Brief {
         repo: id,
         url,
@@ -62,7 +85,21 @@ fn add(briefs: &mut Briefs, id: RepoId, repo: Repo, before: Option<&updater::Bri
         ca,
         connect_ms: CONNECT_MS,
         silence_ms: SILENCE_MS,
+        limits,
     };
-    briefs.worker.2.push(worker::Repo { id, directory: directory_id, key, reconcile: at_start, changed: before != Some(&brief) });
+    briefs.worker.2.push(worker::Repo {
+        id,
+        directory: directory_id,
+        key,
+        reconcile: at_start,
+        changed: before != Some(&brief),
+        hooks: has,
+    });
     briefs.updaters.insert(id, brief);
+}
+
+fn hook_brief(hook: Hook, repo: &str, ref_name: &str, directory: &Path) -> HookBrief {
+    let Hook { account, command, env, home, timeout_ms, write } = hook;
+    let (repo, ref_name, directory) = (repo.to_owned(), ref_name.to_owned(), directory.to_owned());
+    HookBrief { account, brief: Arc::new(brief::hook::Hook { command, env, home, timeout_ms, write, repo, ref_name, directory }) }
 }

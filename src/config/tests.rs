@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 mod errors;
 mod examples;
+mod hooks;
 mod large;
 mod owned;
 
@@ -82,8 +83,22 @@ fn every_default_is_as_documented() {
     let repo = &config.repos[0];
     assert_eq!((repo.label.kind, repo.label.name.as_str(), repo.remote.as_str()), (LabelKind::Branch, "master", "origin"));
     assert_eq!((&repo.trigger, &repo.key, &repo.ca, repo.at_start, repo.known_hosts.len()), (&None, &None, &None, true, 0));
+    assert_eq!(repo.limits, updater::Limits { pack: 10 << 30, object: 1 << 30, files: 1_000_000, tree: 100 << 30, deadline_ms: 600_000 });
     let Proof::Signed { secrets, sha1 } = &repo.proof else { panic!("unsigned") };
     assert_eq!((secrets.len(), secrets[0].expose(), *sha1), (1, &b"0123456789abcdef"[..], false));
+}
+
+#[test]
+fn a_repository_has_limits_of_its_own_then_the_variables_then_the_files() {
+    let mut bench = Bench::new();
+    bench.set("GWG_LIMITS_DEADLINE", "3s");
+    bench.set("GWG_LIMITS_TREE", "1GB");
+    let two = SMALL.replace("one", "two").replace("repos:\n", "");
+    let text = format!("limits: {{pack: 1MiB, deadline: 90, files: 7}}\n{SMALL}    limits: {{files: 5, object: 65536}}\n{two}");
+    let config = bench.load("c.yaml", &text).unwrap();
+    let global = updater::Limits { pack: 1 << 20, files: 7, tree: 1_000_000_000, deadline_ms: 3_000, ..Default::default() };
+    assert_eq!(config.repos[0].limits, updater::Limits { files: 5, object: 65536, ..global });
+    assert_eq!(config.repos[1].limits, global);
 }
 
 const YAML: &str = r#"
@@ -163,7 +178,7 @@ fn every_format_gives_the_same_configuration() {
             (LogFormat::Json, LogLevel::Debug, false),
             "{name}"
         );
-        assert!(matches!(&config.logging.output, LogOutput::File { path, .. } if *path == bench.at("log")), "{name}");
+        assert!(matches!(&config.logging.output, LogOutput::File(log) if log.path == bench.at("log")), "{name}");
         let [one, two] = &config.repos[..] else { panic!("{name}: {}", config.repos.len()) };
         assert_eq!(
             (one.path.as_str(), &one.directory, one.label.to_string().as_str(), one.remote.as_str()),
@@ -269,7 +284,7 @@ fn check_makes_no_log_file() {
     let mut bench = Bench::new();
     bench.env.dry = true;
     let text = format!("logging: {{output: \"@/log\"}}\n{SMALL}");
-    assert!(matches!(bench.load("c.yaml", &text).unwrap().logging.output, LogOutput::File { .. }));
+    assert!(matches!(bench.load("c.yaml", &text).unwrap().logging.output, LogOutput::File(_)));
     assert!(!bench.at("log").exists());
     let error = bench.error("c.yaml", &text.replace("@/log", "@/missing/log"));
     assert!(error.contains("logging.output"), "{error}");

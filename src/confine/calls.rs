@@ -1,9 +1,12 @@
 //! Which system calls each role may make once its doors are closed: the tables of the seccomp
-//! filters. Runs in every child; what is not here ends the process.
+//! filters. Runs in every child; what is not here ends the process. A hook runs any program: it has a
+//! table of what it may not, `hook`.
 //!
 //! Each list is what was seen with strace in the tests (every kind of remote, key and fault), and
 //! what the C library may use instead on another version or machine. Numbers that a caller chooses
 //! are pinned where a wrong one would reach outside.
+
+mod hook;
 
 use super::Role;
 use super::descriptors::OWN;
@@ -22,6 +25,8 @@ pub enum Condition {
     Has(u8, u32, u32),
     /// It is a null pointer.
     Null(u8),
+    /// It is none.
+    NotNull(u8),
     /// It is this process's own pid.
     OwnPid(u8),
 }
@@ -48,7 +53,7 @@ const fn int(value: libc::c_int) -> u32 {
     value.cast_unsigned()
 }
 
-use Condition::{Has, Is, IsNot, Lacks, Null, OwnPid};
+use Condition::{Has, Is, IsNot, Lacks, NotNull, Null, OwnPid};
 
 const NO_EXEC: &[&[Condition]] = &[&[Lacks(2, int(libc::PROT_EXEC))]];
 
@@ -158,8 +163,9 @@ const UPDATER: &[Rule] = &[
     always(libc::SYS_symlinkat),
     always(libc::SYS_renameat),
     always(libc::SYS_renameat2),
+    // By descriptor: Landlock, which says what may be opened, knows no modes and no times. By a path an
+    // updater could change those of all files of its user; see `REFUSED`.
     always(libc::SYS_fchmod),
-    always(libc::SYS_fchmodat),
     always(libc::SYS_utimensat),
     always(libc::SYS_getcwd),
     always(libc::SYS_umask),
@@ -221,7 +227,10 @@ const KIND: u32 = 0xf;
 const STREAM: Condition = Has(1, KIND, int(libc::SOCK_STREAM));
 const DATAGRAM: Condition = Has(1, KIND, int(libc::SOCK_DGRAM));
 
-const REFUSED: &[Rule] = &[when(libc::SYS_socket, &[&[Is(0, int(libc::AF_UNIX))], &[Is(0, int(libc::AF_NETLINK))]])];
+const REFUSED: &[Rule] = &[
+    when(libc::SYS_socket, &[&[Is(0, int(libc::AF_UNIX))], &[Is(0, int(libc::AF_NETLINK))]]),
+    when(libc::SYS_utimensat, &[&[NotNull(1)]]),
+];
 
 #[allow(clippy::cast_possible_truncation)] // 0x541b on each architecture
 const FIONREAD: u32 = libc::FIONREAD as u32;
@@ -244,7 +253,6 @@ mod old {
         always(libc::SYS_link),
         always(libc::SYS_symlink),
         always(libc::SYS_rename),
-        always(libc::SYS_chmod),
         always(libc::SYS_poll),
         always(libc::SYS_time),
         always(libc::SYS_gettimeofday),
@@ -257,21 +265,24 @@ mod old {
     pub const UPDATER: &[super::Rule] = &[];
 }
 
-/// All that a role may call.
-pub fn allowed(role: Role) -> Vec<Rule> {
+/// All that a role may call; `None`: all that is not [`refused`].
+pub fn allowed(role: Role) -> Option<Vec<Rule>> {
     let lists: &[&[Rule]] = match role {
         Role::Listener => &[ALL, EVENTS, old::EVENTS, LISTENER],
         Role::Worker => &[ALL, EVENTS, old::EVENTS, WORKER],
         Role::Updater => &[ALL, UPDATER, old::UPDATER],
+        Role::Hook => return None,
     };
-    lists.concat()
+    Some(lists.concat())
 }
 
-/// What is answered EACCES and does not end the process: the C library's resolver asks a name
-/// service's socket and the kernel's routing table first, and goes on without them.
-pub fn refused(role: Role) -> &'static [Rule] {
+/// What is answered with an errno and does not end the process. The C library's resolver asks a name
+/// service's socket and the kernel's routing table first, and libgit2 sets the time of an object that it
+/// would write again; both go on without.
+pub fn refused(role: Role) -> Vec<(libc::c_int, Vec<Rule>)> {
     match role {
-        Role::Listener | Role::Worker => &[],
-        Role::Updater => REFUSED,
+        Role::Listener | Role::Worker => Vec::new(),
+        Role::Updater => vec![(libc::EACCES, REFUSED.to_vec())],
+        Role::Hook => hook::refused(),
     }
 }

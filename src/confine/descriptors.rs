@@ -104,6 +104,30 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8], into: &mut impl Extend<Owne
     Ok(bytes)
 }
 
+/// Takes over sockets that a service manager passed through exec, from number 3 on, and moves them above
+/// the children's numbers.
+///
+/// # Errors
+/// `EBADF`, `ENOTSOCK`: there are fewer, or something else.
+#[cfg(feature = "supervisor")]
+pub fn take_passed(count: usize) -> std::io::Result<Vec<OwnedFd>> {
+    (SUPERVISOR..).take(count).map(take_passed_one).collect()
+}
+
+#[cfg(feature = "supervisor")]
+fn take_passed_one(number: RawFd) -> std::io::Result<OwnedFd> {
+    // A variable of the environment may be wrong: a file of ours that stands there is not taken.
+    // SAFETY: used for one getsockopt only, which answers EBADF where nothing is open.
+    let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+    nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType)?;
+    let above = nix::fcntl::fcntl(socket, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(FIRST_FREE))?;
+    // SAFETY: the socket came through exec and is owned by nothing in this process, which makes no
+    // socket before this.
+    unsafe { libc::close(number) };
+    // SAFETY: fcntl has just made this number, and nothing else has seen it.
+    Ok(unsafe { OwnedFd::from_raw_fd(above) })
+}
+
 /// Fills the numbers below [`FIRST_FREE`], so that nothing of the supervisor's own ever stands where
 /// a child's descriptor goes: std's pipe for exec errors would be overwritten there.
 ///

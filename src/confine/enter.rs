@@ -1,12 +1,13 @@
 //! What a child does to itself after exec: before its first thread, before its first byte from
 //! outside. Then it asks the kernel whether all of that holds, and refuses to go on otherwise.
 //!
-//! Runs in listener, worker and updater. Believes the kernel only: the child is told no uid that it
+//! Runs in listener, worker, updater and hook. Believes the kernel only: the child is told no uid that it
 //! could be told wrongly; the socket's peer credentials say who made it.
 //!
 //! Two steps: [`enter`] drops what exec could not; then the child opens what it will ever need, and
 //! closes its [`Doors`].
 
+use super::layers::Layer;
 use super::reach::{self, Reach, ReachError};
 use super::{Confinement, Role, descriptors, filter, namespaces, verify};
 use caps::CapSet;
@@ -99,8 +100,9 @@ pub fn enter(role: Role) -> Result<Entered, ConfineError> {
     end_at_panic();
     // First, since it wants a process that may still be dumped, and gives capabilities that the next
     // lines take away.
-    if role.is_offline() && is_with_supervisor(&told)? {
-        told.confinement.had("namespaces", namespaces::leave_as_user())?;
+    let own = Layer::Namespaces.is_on();
+    if own && shares(role, &told)? {
+        told.confinement.had("namespaces", namespaces::leave_as_user(role))?;
         // The rest of this function does not need them; where the line above failed there are none.
         let _none_to_drop = caps::clear(None, CapSet::Bounding);
     }
@@ -111,18 +113,24 @@ pub fn enter(role: Role) -> Result<Entered, ConfineError> {
         return Err(ConfineError::Orphan);
     }
     // Nothing that this process could ever start gains anything by it. Landlock and seccomp ask for it.
-    call("no-new-privs", prctl::set_no_new_privs())?;
+    if Layer::NoNewPrivs.is_on() {
+        call("no-new-privs", prctl::set_no_new_privs())?;
+    }
     // Empty already where the uid changed; not so in a user namespace of its own.
-    call("effective capabilities", caps::clear(None, CapSet::Effective))?;
-    call("permitted capabilities", caps::clear(None, CapSet::Permitted))?;
-    call("inheritable capabilities", caps::clear(None, CapSet::Inheritable))?;
-    call("ambient capabilities", caps::clear(None, CapSet::Ambient))?;
+    if Layer::Capabilities.is_on() {
+        call("effective capabilities", caps::clear(None, CapSet::Effective))?;
+        call("permitted capabilities", caps::clear(None, CapSet::Permitted))?;
+        call("inheritable capabilities", caps::clear(None, CapSet::Inheritable))?;
+        call("ambient capabilities", caps::clear(None, CapSet::Ambient))?;
+    }
     // No core dump, no ptrace, no /proc/PID/mem for another process of this user.
-    call("non-dumpable", prctl::set_dumpable(false))?;
+    if Layer::NonDumpable.is_on() {
+        call("non-dumpable", prctl::set_dumpable(false))?;
+    }
 
     verify::dropped(rootless)?;
-    if role.is_offline() && is_with_supervisor(&told)? {
-        told.confinement.had::<(), _>("namespaces", Err("still in the supervisor's network namespace"))?;
+    if own && shares(role, &told)? {
+        told.confinement.had::<(), _>("namespaces", Err("still in the supervisor's"))?;
     }
     Ok(Entered { supervisor, doors: Doors { role, confinement: told.confinement } })
 }
@@ -134,7 +142,7 @@ impl Doors {
     /// # Errors
     /// A layer that the configuration requires and the kernel does not have, or that does not hold.
     pub fn close(self) -> Result<Level, ConfineError> {
-        self.close_with(reach::close_all())
+        self.close_with(reach::close_all)
     }
 
     /// Closes every door but these.
@@ -142,17 +150,40 @@ impl Doors {
     /// # Errors
     /// As [`Doors::close`].
     pub fn close_but(self, reach: &Reach<'_>) -> Result<Level, ConfineError> {
-        self.close_with(reach::close_but(reach))
+        self.close_with(|| reach::close_but(reach))
     }
 
-    fn close_with(self, reach: Result<(), ReachError>) -> Result<Level, ConfineError> {
-        let Self { role, confinement } = self;
+    /// For a hook: what its user may read and run stays open, and what it may write too, or, where
+    /// directories are named, only what is beneath them. System calls that attack a kernel are refused.
+    ///
+    /// # Errors
+    /// As [`Doors::close`]; a directory that can't be opened.
+    #[cfg(feature = "hook")]
+    pub fn close_but_writing(self, beneath: Option<&[std::path::PathBuf]>) -> Result<Level, ConfineError> {
+        let Some(beneath) = beneath else { return self.close_calls(0) };
+        let directories: Result<Vec<_>, ConfineError> = beneath
+            .iter()
+            .map(|path| {
+                reach::open_directory(path)
+                    .map_err(|error| ConfineError::Call { what: "write", error: format!("{}: {error}", path.display()) })
+            })
+            .collect();
+        let directories = directories?;
+        self.close_with(|| reach::write_beneath(&directories))
+    }
+
+    fn close_with(self, reach: impl FnOnce() -> Result<(), ReachError>) -> Result<Level, ConfineError> {
         // Landlock first: the filter allows none of its calls.
-        let landlock = match confinement.had("Landlock", reach)? {
-            Some(()) => u8::try_from(reach::abi()).unwrap_or(u8::MAX),
-            None => 0,
-        };
-        if confinement.had("seccomp", filter::load(role))?.is_some() {
+        let mut landlock = 0;
+        if Layer::Landlock.is_on() && self.confinement.had("Landlock", reach())?.is_some() {
+            landlock = u8::try_from(reach::abi()).unwrap_or(u8::MAX);
+        }
+        self.close_calls(landlock)
+    }
+
+    fn close_calls(self, landlock: u8) -> Result<Level, ConfineError> {
+        let Self { role, confinement } = self;
+        if Layer::Seccomp.is_on() && confinement.had("seccomp", filter::load(role))?.is_some() {
             verify::filtered()?;
         }
         Ok(Level { landlock })
@@ -188,13 +219,10 @@ fn told() -> Result<Told, ConfineError> {
     Ok(Told { confinement, network: arguments.next().ok_or_else(by_hand)? })
 }
 
-/// Whether this process still sees the supervisor's network.
-fn is_with_supervisor(told: &Told) -> Result<bool, ConfineError> {
-    match told.confinement.had("namespaces", namespaces::network())? {
-        Some(own) => Ok(own == told.network),
-        // Without /proc nobody knows: then it is tried.
-        None => Ok(true),
-    }
+/// Whether this process is still in one of the supervisor's namespaces that it should have left.
+fn shares(role: Role, told: &Told) -> Result<bool, ConfineError> {
+    // Without /proc nobody knows: then it is tried.
+    Ok(told.confinement.had("namespaces", namespaces::shares(role, &told.network))?.unwrap_or(true))
 }
 
 pub(super) fn end_at_panic() {

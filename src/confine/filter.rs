@@ -13,14 +13,16 @@ use std::collections::BTreeMap;
 /// # Errors
 /// The kernel has no seccomp filters, or does not take this one.
 pub fn load(role: Role) -> Result<(), seccompiler::Error> {
-    // Where several filters answer, the kernel takes the strictest answer. So this one comes first
-    // and speaks only of the few calls that are answered with an error.
-    let refused = calls::refused(role);
-    if !refused.is_empty() {
-        let errno = SeccompAction::Errno(libc::EACCES.cast_unsigned());
-        seccompiler::apply_filter(&compile(refused, SeccompAction::Allow, errno)?)?;
+    // Where several filters answer, the kernel takes the strictest answer. So these come first
+    // and speak only of the calls that are answered with an error.
+    for (errno, rules) in calls::refused(role) {
+        let errno = SeccompAction::Errno(errno.cast_unsigned());
+        seccompiler::apply_filter(&compile(&rules, SeccompAction::Allow, errno)?)?;
     }
-    seccompiler::apply_filter(&compile(&calls::allowed(role), SeccompAction::KillProcess, SeccompAction::Allow)?)
+    match calls::allowed(role) {
+        Some(rules) => seccompiler::apply_filter(&compile(&rules, SeccompAction::KillProcess, SeccompAction::Allow)?),
+        None => Ok(()),
+    }
 }
 
 fn compile(rules: &[Rule], otherwise: SeccompAction, then: SeccompAction) -> Result<BpfProgram, BackendError> {
@@ -44,6 +46,7 @@ fn alternative(conditions: &[Condition]) -> Result<SeccompRule, BackendError> {
             Condition::Has(argument, bits, value) => dword(argument, SeccompCmpOp::MaskedEq(bits.into()), value),
             Condition::OwnPid(argument) => dword(argument, SeccompCmpOp::Eq, std::process::id()),
             Condition::Null(argument) => SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
+            Condition::NotNull(argument) => SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0),
         })
         .collect();
     SeccompRule::new(conditions?)

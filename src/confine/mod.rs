@@ -6,22 +6,27 @@
 //! itself before its first thread and its first byte from outside; [`enter::Doors`] are closed when it has
 //! all that it will ever open.
 //!
-//! | layer | listener | worker | updater | set in |
-//! |---|---|---|---|---|
-//! | user, groups, capabilities, limits | own | own | the trees' | `spawn` |
-//! | network, IPC and UTS namespaces | own | own | – | `namespaces` |
-//! | Landlock | nothing | nothing | its tree, its trigger, its port | `reach` |
-//! | seccomp | no file, no socket | no file, no socket | no exec, no fork | `calls`, `filter` |
+//! | layer | listener | worker | updater | hook | set in |
+//! |---|---|---|---|---|---|
+//! | user, groups, capabilities, limits | own | own | the trees' | the configuration's | `spawn` |
+//! | namespaces | network, IPC, UTS | network, IPC, UTS | – | PIDs | `namespaces` |
+//! | Landlock | nothing | nothing | its tree, its trigger, its port | writes, where configured | `reach` |
+//! | seccomp | no file, no socket | no file, no socket | no exec, no fork | all but what attacks a kernel | `calls`, `filter` |
 #![allow(unsafe_code)]
 
 mod calls;
 pub mod descriptors;
 pub mod enter;
 mod filter;
+#[cfg(feature = "hook")]
+pub mod fork;
+#[cfg(feature = "supervisor")]
+pub mod heap;
 #[cfg(feature = "supervisor")]
 pub mod host;
 #[cfg(feature = "supervisor")]
 pub mod keep;
+pub mod layers;
 mod namespaces;
 pub mod reach;
 #[cfg(feature = "supervisor")]
@@ -39,6 +44,8 @@ pub enum Role {
     Worker,
     /// Runs one update.
     Updater,
+    /// Runs one hook: a command of the administrator's.
+    Hook,
 }
 
 impl Role {
@@ -48,14 +55,15 @@ impl Role {
             Self::Listener => "gwg-listener",
             Self::Worker => "gwg-worker",
             Self::Updater => "gwg-updater",
+            Self::Hook => "gwg-hook",
         }
     }
 
-    /// Whether it is cut off from every network. An updater talks to its remote.
+    /// Whether it is cut off from every network. An updater talks to its remote, a hook to whom it likes.
     pub const fn is_offline(self) -> bool {
         match self {
             Self::Listener | Self::Worker => true,
-            Self::Updater => false,
+            Self::Updater | Self::Hook => false,
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Network, IPC and UTS namespaces of a child's own: no interface, no route, no abstract socket, no
-//! System V memory of anyone else. Listener and worker have them.
+//! Namespaces of a child's own. Listener and worker: network, IPC and UTS, so no interface, no route, no
+//! abstract socket, no System V memory of anyone else. A hook: PIDs, so that it sees and signals
+//! nothing but what it has started itself, and all of that ends with the first of it.
 //!
 //! As root the supervisor makes them between fork and exec. Without root the child makes them itself
 //! after exec, within a user namespace of its own in which nobody but its own user exists. It is after
@@ -7,10 +8,44 @@
 //! memory: one made before exec would belong to the invoking user, whose other processes could then
 //! ptrace it, dumpable or not.
 
+use super::Role;
 use std::io;
 use std::path::Path;
 
-const OWN: libc::c_int = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+const OFFLINE: libc::c_int = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
+/// Which namespaces of its own a role has; 0 for none.
+const fn own(role: Role) -> libc::c_int {
+    match role {
+        Role::Listener | Role::Worker => OFFLINE,
+        Role::Updater => 0,
+        Role::Hook => libc::CLONE_NEWPID,
+    }
+}
+
+/// Whether a process of this role is still in a namespace of the supervisor's that it should have left.
+/// `network`: the supervisor's.
+///
+/// # Errors
+/// `/proc` is not there.
+pub fn shares(role: Role, network: &str) -> io::Result<bool> {
+    match role {
+        Role::Listener | Role::Worker => Ok(self::network()? == network),
+        Role::Updater => Ok(false),
+        Role::Hook => shares_pids(),
+    }
+}
+
+/// Whether the children of this process will be in its own PID namespace. The link of one that waits
+/// for its first process can't be read: pid_namespaces(7).
+fn shares_pids() -> io::Result<bool> {
+    let own = std::fs::read_link("/proc/self/ns/pid")?;
+    match std::fs::read_link("/proc/self/ns/pid_for_children") {
+        Ok(children) => Ok(children == own),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
 
 /// Which network namespace this process is in, as the kernel names it: `net:[4026531833]`.
 ///
@@ -20,14 +55,17 @@ pub fn network() -> io::Result<String> {
     std::fs::read_link("/proc/self/ns/net").map(|name| name.to_string_lossy().into_owned())
 }
 
-/// Leaves the supervisor's namespaces, with CAP_SYS_ADMIN. Makes one system call and allocates
+/// Leaves the supervisor's namespaces, with CAP_SYS_ADMIN. Makes at most one system call and allocates
 /// nothing: it may stand between fork and exec.
 ///
 /// # Errors
 /// `EPERM` without that capability, `EINVAL` or `ENOSPC` where the kernel has or gives none.
 #[cfg(feature = "supervisor")]
-pub fn leave() -> io::Result<()> {
-    unshare(OWN)
+pub fn leave(role: Role) -> io::Result<()> {
+    match own(role) {
+        0 => Ok(()),
+        flags => unshare(flags),
+    }
 }
 
 /// Leaves the supervisor's namespaces without a privilege. The process has all capabilities *within*
@@ -35,9 +73,9 @@ pub fn leave() -> io::Result<()> {
 ///
 /// # Errors
 /// `EPERM`, `ENOSPC`, `EUSERS` where user namespaces are not given to everybody.
-pub fn leave_as_user() -> io::Result<()> {
+pub fn leave_as_user(role: Role) -> io::Result<()> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    unshare(libc::CLONE_NEWUSER | OWN)?;
+    unshare(libc::CLONE_NEWUSER | own(role))?;
     let write = |name: &str, text: String| std::fs::write(Path::new("/proc/self").join(name), text);
     write("uid_map", format!("{uid} {uid} 1"))?;
     // The kernel wants this before it lets an ordinary user map a group.
@@ -60,9 +98,10 @@ pub enum Offer {
 /// Finds out by trying, in children that do nothing else.
 #[cfg(feature = "supervisor")]
 pub fn offered() -> Offer {
-    if works(OWN) {
+    let all = own(Role::Listener) | own(Role::Worker) | own(Role::Hook);
+    if works(all) {
         Offer::Direct
-    } else if works(libc::CLONE_NEWUSER | OWN) {
+    } else if works(libc::CLONE_NEWUSER | all) {
         Offer::ThroughUser
     } else {
         Offer::None

@@ -29,12 +29,12 @@ pub struct Reach<'a> {
 }
 
 /// The trigger.
-pub struct Trigger<'a> {
-    /// The directory in which it may be made.
-    pub directory: BorrowedFd<'a>,
-    /// The file that may be opened for writing, where it is there already; else, and only then, any
-    /// in the directory that this user may write.
-    pub file: Option<BorrowedFd<'a>>,
+pub enum Trigger<'a> {
+    /// The file, where it is there already: no other may be made or opened.
+    File(BorrowedFd<'a>),
+    /// The directory in which it is to be made. Landlock knows no file that is not there: so this user's
+    /// other files in it may be opened for writing too.
+    Directory(BorrowedFd<'a>),
 }
 
 /// What every update may read: how names are resolved, which authorities are trusted, local time.
@@ -88,14 +88,10 @@ pub fn close_but(reach: &Reach<'_>) -> Result<(), ReachError> {
         let known = AccessFs::from_all(abi);
         let mut rules = rules.add_rule(PathBeneath::new(reach.tree, TREE & known))?;
         if let Some(trigger) = &reach.trigger {
-            let make = match trigger.file {
-                Some(file) => {
-                    rules = rules.add_rule(PathBeneath::new(file, AccessFs::WriteFile))?;
-                    AccessFs::MakeReg.into()
-                }
-                None => AccessFs::MakeReg | AccessFs::WriteFile,
+            rules = match trigger {
+                Trigger::File(file) => rules.add_rule(PathBeneath::new(file, AccessFs::WriteFile))?,
+                Trigger::Directory(made) => rules.add_rule(PathBeneath::new(made, AccessFs::MakeReg | AccessFs::WriteFile))?,
             };
-            rules = rules.add_rule(PathBeneath::new(trigger.directory, make))?;
         }
         for path in SYSTEM.iter().map(Path::new) {
             // What is missing needs no rule.
@@ -112,6 +108,45 @@ pub fn close_but(reach: &Reach<'_>) -> Result<(), ReachError> {
     })
 }
 
+/// Opens a directory to name it in a rule.
+///
+/// # Errors
+/// Those of `open(2)`; `ENOTDIR`.
+#[cfg(feature = "hook")]
+pub fn open_directory(path: &Path) -> nix::Result<std::os::fd::OwnedFd> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Leaves writing within reach only beneath these directories, and to /dev/null; reading and running as it was.
+///
+/// # Errors
+/// As [`close_all`].
+#[cfg(feature = "hook")]
+pub fn write_beneath(directories: &[std::os::fd::OwnedFd]) -> Result<(), ReachError> {
+    let found = abi();
+    if found < OLDEST {
+        return Err(ReachError::Missing(found));
+    }
+    let abi = ABI::from(i32::try_from(found).unwrap_or(i32::MAX));
+    let write = AccessFs::from_write(abi);
+    let mut rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(write)?.create()?;
+    for directory in directories {
+        rules = rules.add_rule(PathBeneath::new(directory, write))?;
+    }
+    if let Ok(null) = PathFd::new("/dev/null") {
+        rules = rules.add_rule(PathBeneath::new(null, AccessFs::WriteFile))?;
+    }
+    let status = rules.restrict_self()?;
+    if status.ruleset != RulesetStatus::FullyEnforced {
+        return Err(ReachError::Part);
+    }
+    // A device that everybody may write, else.
+    match open("/dev/full", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Err(_) => Ok(()),
+        Ok(_) => Err(ReachError::StillOpen),
+    }
+}
+
 /// Why Landlock does not hold.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
@@ -124,8 +159,8 @@ pub enum ReachError {
     /// The kernel took the rules and enforces only some.
     #[error("only a part is enforced")]
     Part,
-    /// The kernel said yes, and the root directory can be read all the same.
-    #[error("the root directory can still be read")]
+    /// The kernel said yes, and something can be opened all the same.
+    #[error("what is out of reach can still be opened")]
     StillOpen,
 }
 

@@ -4,6 +4,7 @@
 //! No-new-privs is not set here: AppArmor would then refuse the change of profile at exec (EPERM).
 
 use super::descriptors::{FIRST_FREE, SUPERVISOR};
+use super::layers::{self, Layer};
 use super::{Confinement, Role, namespaces};
 use nix::errno::Errno;
 use std::io;
@@ -27,6 +28,10 @@ pub struct Limits {
     pub descriptors: u64,
     /// Bytes of the largest file that it may write; `None`: no limit.
     pub file_size: Option<u64>,
+    /// Processes of its user, all that run already included; `None`: as many as the supervisor's.
+    pub processes: Option<u64>,
+    /// Bytes of address space; `None`: no limit.
+    pub memory: Option<u64>,
 }
 
 /// All that a child is given. What is not here, it does not have.
@@ -62,6 +67,7 @@ pub fn command(given: Given<'_>) -> io::Result<Command> {
     // neither knows, and that is for the child to judge.
     let network = namespaces::network().unwrap_or_default();
     command.arg0(given.role.name()).args([env!("CARGO_PKG_VERSION"), given.confinement.word(), network.as_str()]);
+    command.args(layers::left_out());
     command.env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(given.log.try_clone()?).stderr(given.log);
     let Given { role, descriptors, account, limits, umask, .. } = given;
@@ -73,21 +79,22 @@ pub fn command(given: Given<'_>) -> io::Result<Command> {
         unsafe {
             ok(libc::setsid())?;
             libc::umask(umask);
-            limit(libc::RLIMIT_CORE, 0)?;
-            limit(libc::RLIMIT_NOFILE, limits.descriptors)?;
-            limit(libc::RLIMIT_MEMLOCK, 0)?;
-            if let Some(bytes) = limits.file_size {
-                limit(libc::RLIMIT_FSIZE, bytes)?;
+            if Layer::Limits.is_on() {
+                set_limits(limits)?;
             }
             if let Some(Account { uid, gid }) = account {
-                if role.is_offline() {
+                if Layer::Namespaces.is_on() {
                     // Where this fails the child finds itself in the supervisor's namespaces, and decides.
-                    let _the_child_looks = namespaces::leave();
+                    let _the_child_looks = namespaces::leave(role);
                 }
-                empty_bounding_set()?;
-                ok(libc::setgroups(0, std::ptr::null()))?;
-                ok(libc::setresgid(gid, gid, gid))?;
-                ok(libc::setresuid(uid, uid, uid))?;
+                if Layer::Capabilities.is_on() {
+                    empty_bounding_set()?;
+                }
+                if Layer::Users.is_on() {
+                    ok(libc::setgroups(0, std::ptr::null()))?;
+                    ok(libc::setresgid(gid, gid, gid))?;
+                    ok(libc::setresuid(uid, uid, uid))?;
+                }
             }
         }
         Ok(())
@@ -126,6 +133,27 @@ fn empty_bounding_set() -> io::Result<()> {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
             other => other?,
         };
+    }
+    Ok(())
+}
+
+fn set_limits(limits: Limits) -> io::Result<()> {
+    // SAFETY: each is one of the RLIMIT constants.
+    unsafe {
+        limit(libc::RLIMIT_CORE, 0)?;
+        limit(libc::RLIMIT_NOFILE, limits.descriptors)?;
+        limit(libc::RLIMIT_MEMLOCK, 0)?;
+        if let Some(bytes) = limits.memory {
+            limit(libc::RLIMIT_AS, bytes)?;
+        }
+        if let Some(count) = limits.processes {
+            limit(libc::RLIMIT_NPROC, count)?;
+        }
+        if let Some(bytes) = limits.file_size {
+            limit(libc::RLIMIT_FSIZE, bytes)?;
+            // The write fails then, and the process lives to say so.
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        }
     }
     Ok(())
 }

@@ -7,11 +7,15 @@ use super::{Role, enter, filter, reach};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
+/// Those that have a table of what they may call.
 const ROLES: [Role; 3] = [Role::Listener, Role::Worker, Role::Updater];
 /// Above the newest call of any kernel so far, and far below x32's.
 const LAST: libc::c_long = 600;
 /// An invalid descriptor, pointer, size and flag: a call that is let through does nothing.
 const BAD: u64 = u64::MAX;
+
+/// A number that no rule names.
+const OTHER: u64 = 0x7fff_fff0;
 
 type Arguments = [u64; 6];
 
@@ -53,8 +57,12 @@ fn fitting(conditions: &[Condition], pid: u64) -> Arguments {
     for condition in conditions {
         match *condition {
             Condition::Is(at, value) | Condition::Has(at, _, value) => arguments[usize::from(at)] = value.into(),
-            Condition::IsNot(at, value) => assert_ne!(arguments[usize::from(at)] & 0xffff_ffff, u64::from(value)),
+            Condition::IsNot(at, value) => {
+                arguments[usize::from(at)] = OTHER;
+                assert_ne!(OTHER, u64::from(value));
+            }
             Condition::Lacks(at, _) | Condition::Null(at) => arguments[usize::from(at)] = 0,
+            Condition::NotNull(at) => arguments[usize::from(at)] = BAD,
             Condition::OwnPid(at) => arguments[usize::from(at)] = pid,
         }
     }
@@ -65,13 +73,14 @@ fn fitting(conditions: &[Condition], pid: u64) -> Arguments {
 fn broken(conditions: &[Condition], which: usize, pid: u64) -> Arguments {
     let mut arguments = fitting(conditions, pid);
     let (at, value) = match conditions[which] {
-        Condition::Is(at, _) => (at, 0x7fff_fff0),
+        Condition::Is(at, _) => (at, OTHER),
         Condition::IsNot(at, value) => (at, value.into()),
         Condition::Lacks(at, bits) => (at, bits.into()),
         Condition::Has(at, bits, _) => (at, bits.into()),
         Condition::Null(at) => (at, 1),
+        Condition::NotNull(at) => (at, 0),
         // Of no process: the highest pid is lower.
-        Condition::OwnPid(at) => (at, 0x7fff_fff0),
+        Condition::OwnPid(at) => (at, OTHER),
     };
     arguments[usize::from(at)] = value;
     arguments
@@ -86,7 +95,7 @@ const UPROBES: &[(libc::c_long, Ended)] =
     if cfg!(target_arch = "x86_64") { &[(335, Ended::Signal(libc::SIGILL)), (336, Ended::Answered(libc::ENXIO))] } else { &[] };
 
 fn rules(role: Role) -> Vec<Rule> {
-    calls::allowed(role)
+    calls::allowed(role).unwrap()
 }
 
 #[test]
@@ -135,6 +144,19 @@ fn the_resolver_s_local_sockets_are_refused_and_end_nobody() {
     }
 }
 
+/// Landlock knows no times and no modes: by a path an updater would change those of its user's other files.
+#[test]
+fn an_updater_sets_times_and_modes_by_descriptor_only() {
+    let path = c"/nonexistent".as_ptr().expose_provenance() as u64;
+    let time = |path: u64| fire(Role::Updater, libc::SYS_utimensat, |_| [BAD, path, 0, 0, 0, 0]);
+    assert_eq!(time(path), Ended::Answered(libc::EACCES));
+    // A pointer whose lower half is null is none.
+    assert_eq!(time(1 << 32), Ended::Answered(libc::EACCES));
+    assert_eq!(time(0), Ended::Answered(libc::EBADF));
+    assert_eq!(fire(Role::Updater, libc::SYS_fchmodat, |_| [BAD, path, 0, 0, 0, 0]), KILLED);
+    assert_eq!(fire(Role::Updater, libc::SYS_fchmod, |_| [BAD, 0, 0, 0, 0, 0]), Ended::Answered(libc::EBADF));
+}
+
 /// By name, so that nobody adds one to a table without meeting this list.
 #[test]
 fn no_table_has_what_an_attacker_wants() {
@@ -181,6 +203,7 @@ fn no_table_has_what_an_attacker_wants() {
         libc::SYS_finit_module,
         libc::SYS_personality,
         libc::SYS_mknodat,
+        libc::SYS_fchmodat,
     ];
     let offline = [libc::SYS_socket, libc::SYS_connect, libc::SYS_openat, libc::SYS_openat2, libc::SYS_unlinkat, libc::SYS_mkdirat];
     for role in ROLES {
@@ -252,4 +275,42 @@ fn resolves_when_told_so() {
     let _line = std::io::Write::write_all(&mut std::io::stdout(), format!("{found:?}\n").as_bytes());
     // The directories are left to the system: this process may not remove what is out of its reach.
     std::mem::forget((tree, outside));
+}
+
+/// Under every number that it has: the personality x32 is no way around.
+#[test]
+fn each_call_that_a_hook_may_not_make_is_answered_with_an_errno() {
+    let mut fired = 0;
+    for (errno, rules) in calls::refused(Role::Hook) {
+        for rule in rules {
+            let always: &[&[Condition]] = &[&[]];
+            for conditions in if rule.when.is_empty() { always } else { rule.when } {
+                let ended = fire(Role::Hook, rule.call, |pid| fitting(conditions, pid));
+                assert_eq!(ended, Ended::Answered(errno), "call {} {conditions:?}", rule.call);
+                fired += 1;
+            }
+        }
+    }
+    assert!(fired > 50, "{fired} rules were fired");
+}
+
+#[test]
+fn what_programs_need_is_not_refused_to_a_hook() {
+    let allowed: &[(libc::c_long, Arguments)] = &[
+        (libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_STREAM as u64, 0, 0, 0, 0]),
+        (libc::SYS_socket, [libc::AF_UNIX as u64, libc::SOCK_STREAM as u64, 0, 0, 0, 0]),
+        (libc::SYS_socket, [libc::AF_NETLINK as u64, libc::SOCK_RAW as u64, 0, 0, 0, 0]),
+        (libc::SYS_personality, [0xffff_ffff, 0, 0, 0, 0, 0]),
+        (libc::SYS_clone, [libc::SIGCHLD as u64, 0, 0, 0, 0, 0]),
+        (libc::SYS_memfd_create, [c"x".as_ptr() as u64, 0, 0, 0, 0, 0]),
+        (libc::SYS_setsid, [0; 6]),
+    ];
+    for (call, arguments) in allowed {
+        let ended = fire(Role::Hook, *call, |_| *arguments);
+        // The child asks no more than success or failure: an error of setsid is EPERM too.
+        assert!(matches!(ended, Ended::Answered(errno) if errno == 0), "call {call}: {ended:?}");
+    }
+    // A file that is not there: the filter did not answer.
+    assert_eq!(fire(Role::Hook, libc::SYS_execve, |_| [BAD; 6]), Ended::Answered(libc::EFAULT));
+    assert_eq!(fire(Role::Hook, libc::SYS_ioctl, |_| [BAD, libc::FIONREAD, 0, 0, 0, 0]), Ended::Answered(libc::EBADF));
 }

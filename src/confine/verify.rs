@@ -2,6 +2,7 @@
 
 use super::descriptors;
 use super::enter::{ConfineError, call};
+use super::layers::Layer;
 use caps::CapSet;
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -10,7 +11,11 @@ use nix::sys::signal::Signal;
 use nix::unistd::{getgroups, getresgid, getresuid};
 use std::os::fd::BorrowedFd;
 
-fn require(holds: bool, what: &str) -> Result<(), ConfineError> {
+fn require(layer: Layer, holds: bool, what: &str) -> Result<(), ConfineError> {
+    must_hold(holds || !layer.is_on(), what)
+}
+
+fn must_hold(holds: bool, what: &str) -> Result<(), ConfineError> {
     if holds { Ok(()) } else { Err(ConfineError::NotConfined(what.to_owned())) }
 }
 
@@ -19,25 +24,27 @@ fn require(holds: bool, what: &str) -> Result<(), ConfineError> {
 pub fn dropped(rootless: bool) -> Result<(), ConfineError> {
     let uid = call("getresuid", getresuid())?;
     let gid = call("getresgid", getresgid())?;
-    require(uid.real == uid.effective && uid.real == uid.saved, "real, effective and saved uid differ")?;
-    require(gid.real == gid.effective && gid.real == gid.saved, "real, effective and saved gid differ")?;
-    require(!uid.real.is_root(), "runs as root")?;
+    require(Layer::Users, uid.real == uid.effective && uid.real == uid.saved, "real, effective and saved uid differ")?;
+    require(Layer::Users, gid.real == gid.effective && gid.real == gid.saved, "real, effective and saved gid differ")?;
+    require(Layer::Users, !uid.real.is_root(), "runs as root")?;
     if !rootless {
-        require(gid.real.as_raw() != 0, "runs in group root")?;
-        require(call("getgroups", getgroups())?.is_empty(), "has supplementary groups")?;
+        require(Layer::Users, gid.real.as_raw() != 0, "runs in group root")?;
+        require(Layer::Users, call("getgroups", getgroups())?.is_empty(), "has supplementary groups")?;
     }
     let mut sets = vec![CapSet::Effective, CapSet::Permitted, CapSet::Inheritable, CapSet::Ambient];
     if !rootless {
         sets.push(CapSet::Bounding);
     }
     for set in sets {
-        require(call("capabilities", caps::read(None, set))?.is_empty(), &format!("{set:?} capabilities are not empty"))?;
+        let empty = call("capabilities", caps::read(None, set))?.is_empty();
+        require(Layer::Capabilities, empty, &format!("{set:?} capabilities are not empty"))?;
     }
-    require(call("no-new-privs", prctl::get_no_new_privs())?, "no-new-privs is off")?;
-    require(!call("dumpable", prctl::get_dumpable())?, "the process is dumpable")?;
-    require(call("parent-death signal", prctl::get_pdeathsig())? == Some(Signal::SIGKILL), "the parent-death signal is not set")?;
+    require(Layer::NoNewPrivs, call("no-new-privs", prctl::get_no_new_privs())?, "no-new-privs is off")?;
+    require(Layer::NonDumpable, !call("dumpable", prctl::get_dumpable())?, "the process is dumpable")?;
+    let signal = call("parent-death signal", prctl::get_pdeathsig())?;
+    must_hold(signal == Some(Signal::SIGKILL), "the parent-death signal is not set")?;
     let core = call("core limit", getrlimit(Resource::RLIMIT_CORE))?;
-    require(core == (0, 0), "core dumps are allowed")?;
+    require(Layer::Limits, core == (0, 0), "core dumps are allowed")?;
     only_own_descriptors()
 }
 
@@ -58,5 +65,5 @@ fn only_own_descriptors() -> Result<(), ConfineError> {
 pub fn filtered() -> Result<(), ConfineError> {
     // SAFETY: takes a number and gives one: the mode, 2 for a filter. prctl(2).
     let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) };
-    require(mode == libc::SECCOMP_MODE_FILTER.cast_signed(), "system calls are not filtered")
+    require(Layer::Seccomp, mode == libc::SECCOMP_MODE_FILTER.cast_signed(), "system calls are not filtered")
 }

@@ -32,6 +32,10 @@ mod tests;
 
 use std::process::ExitCode;
 
+/// The start of this process, for one that is owned from there on.
+#[cfg(feature = "owned")]
+pub use start::{Held, StartError, hold, serve};
+
 /// The process `gwg-listener`.
 pub fn main() -> ExitCode {
     match start::run() {

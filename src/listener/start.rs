@@ -13,7 +13,7 @@ use crate::link;
 use crate::wire::frame;
 use std::io;
 use std::os::fd::OwnedFd;
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 /// Why a listener ends otherwise than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -43,30 +43,62 @@ pub enum StartError {
     Serve(#[from] ServeError),
 }
 
+/// All that a listener ever has: its doors are closed, and no byte from the network has come.
+pub struct Held {
+    runtime: LocalRuntime,
+    /// The version of Landlock that holds.
+    pub landlock: u8,
+    limits: Limits,
+    routes: Routes,
+    /// The link to the supervisor.
+    pub supervisor: OwnedFd,
+    /// The link to the worker.
+    pub worker: OwnedFd,
+    /// The listening socket.
+    pub socket: std::net::TcpListener,
+}
+
 /// Serves until told to drain.
 ///
 /// # Errors
 /// See [`StartError`]; the supervisor starts another listener.
 pub fn run() -> Result<(), StartError> {
+    serve(hold()?)
+}
+
+/// Confines this process and takes what it was given.
+///
+/// # Errors
+/// A layer or a descriptor is missing, or the brief can't be right.
+pub fn hold() -> Result<Held, StartError> {
     let Entered { supervisor, doors } = enter::enter(Role::Listener)?;
     // One thread: connections share tables without locks, and there is nothing here to wait for but
     // sockets. Made first: its descriptors are the last that are opened.
     let runtime =
         Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default()).map_err(io_at("the runtime"))?;
-    let level = doors.close()?;
+    let landlock = doors.close()?.landlock;
     let brief = descriptors::take_brief().map_err(|_| StartError::NotGiven(descriptors::BRIEF))?;
     let (limits, routes) = read_brief(brief)?;
-    let peer = take(descriptors::PEER)?;
+    let worker = take(descriptors::PEER)?;
     let socket = std::net::TcpListener::from(take(descriptors::OWN)?);
+    Ok(Held { runtime, landlock, limits, routes, supervisor, worker, socket })
+}
+
+/// Serves with what is held until told to drain.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn serve(held: Held) -> Result<(), StartError> {
+    let Held { runtime, landlock, limits, routes, supervisor, worker, socket } = held;
     runtime.block_on(async {
         socket.set_nonblocking(true).map_err(io_at("the listening socket"))?;
         let given = Given {
             socket: tokio::net::TcpListener::from_std(socket).map_err(io_at("the listening socket"))?,
             limits,
             routes,
-            landlock: level.landlock,
+            landlock,
             supervisor: link::open(supervisor).map_err(io_at("the link to the supervisor"))?,
-            worker: link::open(peer).map_err(io_at("the link to the worker"))?,
+            worker: link::open(worker).map_err(io_at("the link to the worker"))?,
         };
         Ok(serve::serve(given).await?)
     })

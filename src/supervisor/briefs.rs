@@ -4,9 +4,10 @@
 
 use super::outcome::Difference;
 use crate::brief::{Key, updater, worker};
-use crate::config::Briefs;
+use crate::config::{Briefs, HookBrief, Hooks};
 use crate::ids::RepoId;
 use crate::wire::frame::{self, Message};
+use crate::wire::hook;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::collections::BTreeMap;
@@ -22,11 +23,13 @@ pub struct Sealed {
     worker: OwnedFd,
     /// An updater's brief holds no secret.
     pub updaters: BTreeMap<RepoId, updater::Brief>,
+    /// The hooks of those repositories that have some. Their variables stay here, for each run.
+    pub hooks: BTreeMap<RepoId, Hooks<HookBrief>>,
     /// What the log calls a repository.
     pub names: Arc<BTreeMap<RepoId, String>>,
     /// How updates are scheduled.
     pub schedule: worker::Schedule,
-    /// By which a reload sees that a path, a secret or a key has changed, when they are not here any more.
+    /// By which a reload sees that a path, a secret, a key or a hook has changed, when they are not here any more.
     prints: BTreeMap<RepoId, u64>,
 }
 
@@ -36,10 +39,13 @@ impl Sealed {
     /// # Errors
     /// Those of making memory files, or a brief above the border's bound.
     pub fn new(briefs: Briefs, salt: &RandomState) -> io::Result<Self> {
-        let Briefs { listener: (head, repos), worker: (worker_head, keys, worker_repos), updaters, names } = briefs;
+        let Briefs { listener: (head, repos), worker: (worker_head, keys, worker_repos), updaters, hooks, names } = briefs;
         let mut prints = BTreeMap::new();
         for (to_listener, to_worker) in repos.iter().zip(&worker_repos) {
-            prints.insert(to_listener.id, print(salt, to_listener, to_worker.key.and_then(|key| keys.get(key.0 as usize)))?);
+            prints.insert(
+                to_listener.id,
+                print(salt, to_listener, to_worker.key.and_then(|key| keys.get(key.0 as usize)), hooks.get(&to_listener.id))?,
+            );
         }
         let schedule = worker_head.schedule;
         let listener = seal("gwg-listener brief", |file| {
@@ -51,7 +57,7 @@ impl Sealed {
             write_each(file, &keys)?;
             write_each(file, &worker_repos)
         })?;
-        Ok(Self { listener, worker, updaters, names: Arc::new(names), schedule, prints })
+        Ok(Self { listener, worker, updaters, hooks, names: Arc::new(names), schedule, prints })
     }
 
     /// What is different from `before`.
@@ -85,12 +91,20 @@ impl Sealed {
 }
 
 /// A digest of what only listener and worker are told: 64 bits, and no use without the salt.
-fn print(salt: &RandomState, to_listener: &impl Message, key: Option<&Key>) -> io::Result<u64> {
+fn print(salt: &RandomState, to_listener: &impl Message, key: Option<&Key>, hooks: Option<&Hooks<HookBrief>>) -> io::Result<u64> {
     let mut digest = Digest(salt.build_hasher());
     frame::write(&mut digest, to_listener)?;
     match key {
         Some(key) => frame::write(&mut digest, key)?,
         None => digest.0.write_u8(0),
+    }
+    for hook in hooks.into_iter().flat_map(|hooks| [&hooks.success, &hooks.failure]) {
+        digest.0.write_u8(u8::from(hook.is_some()));
+        let Some(HookBrief { account, brief }) = hook else { continue };
+        digest.0.write_u32(account.as_ref().map_or(0, |account| account.uid));
+        digest.0.write_u32(account.as_ref().map_or(0, |account| account.gid));
+        let run = hook::Run { old: None, new: None, attempt: 0 };
+        frame::write(&mut digest, &hook::Brief { hook: Arc::clone(brief), run })?;
     }
     Ok(digest.0.finish())
 }

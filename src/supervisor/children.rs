@@ -1,7 +1,7 @@
 //! Listeners and the worker: started, told, judged, ended, started again. Runs in the supervisor, on
 //! its main thread: a child dies with the thread that forked it.
 
-use super::journal::{self, Journal};
+use super::journal::{self, Journal, Offence};
 use super::output;
 use super::places;
 use super::process::{self, Exit, Process};
@@ -11,9 +11,9 @@ use super::run::{Heard, Supervisor};
 use super::transaction::Event;
 use crate::confine::{Role, descriptors};
 use crate::link::{self, LinkError, Sender};
-use crate::wire::Message;
 use crate::wire::listener::{FromListener, ToListener, Waiting};
 use crate::wire::worker::{FromWorker, ToWorker};
+use crate::wire::{Message, WireError};
 use std::error::Error;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -64,14 +64,14 @@ impl Supervisor {
     }
 
     /// Ends a child that broke the rules; its end starts the next.
-    pub fn accuse(&mut self, role: Role, birth: Birth, detail: &'static str) {
+    pub fn accuse(&mut self, role: Role, birth: Birth, offence: impl Into<Offence>) {
         let process = match role {
             Role::Listener => self.listener_born(birth).map(|child| &child.process),
             Role::Worker => self.worker.as_ref().filter(|child| child.birth == birth).map(|child| &child.process),
-            Role::Updater => None,
+            Role::Updater | Role::Hook => None,
         };
         if let Some(process) = process {
-            accuse(role, process, detail);
+            accuse(role, process, offence);
         }
     }
 
@@ -94,7 +94,7 @@ impl Supervisor {
         match role {
             Role::Listener => self.bury_listener(birth, exit),
             Role::Worker => self.bury_worker(birth, exit),
-            Role::Updater => Ok(()),
+            Role::Updater | Role::Hook => Ok(()),
         }
     }
 
@@ -102,6 +102,7 @@ impl Supervisor {
         let Some(child) = self.worker.take_if(|child| child.birth == birth) else { return Ok(()) };
         // Nobody is left who could hear of their ends; the next worker compares everything.
         self.updates.kill_all();
+        self.hooks.kill_all();
         let ended = self.plan_restart(Role::Worker, &child.process, child.ready, exit);
         self.reload_event(Event::WorkerDied);
         ended
@@ -177,7 +178,7 @@ impl Supervisor {
                 self.worker_waits = true;
                 self.start_worker_when_free();
             }
-            Role::Updater => {}
+            Role::Updater | Role::Hook => {}
         }
     }
 
@@ -198,9 +199,9 @@ impl Supervisor {
         }
     }
 
-    /// Starts the next worker, once no update of the one before runs.
+    /// Starts the next worker, once no update and no hook of the one before runs.
     pub fn start_worker_when_free(&mut self) {
-        if self.updates.running() > 0 || self.stopping {
+        if self.updates.running() + self.hooks.running() > 0 || self.stopping {
             return;
         }
         self.worker_waits = false;
@@ -232,9 +233,9 @@ impl Supervisor {
     /// A child that could not even be started is one that died before it served.
     fn retry_start(&mut self, role: Role, started: io::Result<()>) {
         let Err(error) = started else { return };
-        journal::process_not_started(role, &error);
         let restart = if role == Role::Worker { &mut self.worker_restart } else { &mut self.listener_restart };
         let wait = restart.died(false, Instant::now());
+        journal::process_not_started_for(role, &error, wait);
         self.start_later(role, wait);
     }
 
@@ -263,14 +264,18 @@ impl Supervisor {
         }
         match &self.estate.socket {
             Some(socket) => socket.try_clone(),
-            None => self.estate.socket.insert(places::listen(self.estate.listen)?).try_clone(),
+            None => {
+                let socket = self.estate.socket.insert(places::listen(self.estate.listen)?);
+                self.estate.notify.keep(socket);
+                socket.try_clone()
+            }
         }
     }
 
     fn start_listener(&mut self, to_worker: OwnedFd) -> io::Result<Birth> {
         let (socket, brief) = (self.socket()?, self.estate.sealed.listener()?);
         let (roster, journal) = (self.estate.roster.clone(), self.journal.clone());
-        let mut child = self.spawn_listener(&roster, socket, brief, to_worker, journal)?;
+        let mut child = self.spawn_listener(&roster, socket, brief, to_worker, &journal)?;
         child.serve();
         let birth = child.birth;
         self.listener = Some(child);
@@ -287,12 +292,12 @@ impl Supervisor {
         socket: OwnedFd,
         brief: OwnedFd,
         to_worker: OwnedFd,
-        journal: Journal,
+        journal: &Journal,
     ) -> io::Result<Child<ToListener>> {
         let own = vec![(to_worker, descriptors::PEER), (brief, descriptors::BRIEF), (socket, descriptors::OWN)];
         let (birth, process, link) = self.start(roster, Role::Listener, own)?;
         let (sender, receiver) = link::open(link)?;
-        tokio::spawn(listen_to_listener(receiver, birth, self.ears.clone(), journal));
+        tokio::spawn(listen_to_listener(receiver, birth, self.ears.clone(), journal.of(Role::Listener, process.pid)));
         Ok(Child::new(birth, process, sender))
     }
 
@@ -308,7 +313,7 @@ impl Supervisor {
         // Its links are counted from its birth, where it has one.
         self.job_links.clear();
         self.next_link = 1;
-        self.updates.set_threads(self.estate.sealed.schedule.threads);
+        self.set_threads(self.estate.sealed.schedule.threads);
         self.worker = Some(Child::new(birth, process, sender));
         Ok(())
     }
@@ -341,10 +346,16 @@ impl Supervisor {
         }
     }
 
+    /// How many updates, and how many hooks, may run at once.
+    pub fn set_threads(&mut self, threads: u16) {
+        self.updates.set_threads(threads);
+        self.hooks.set_threads(threads);
+    }
+
     /// Whether no child is left.
     pub fn is_alone(&self) -> bool {
         let listeners = usize::from(self.listener.is_some() || self.reload.candidate.is_some()) + self.draining.len();
-        listeners == 0 && self.worker.is_none() && self.updates.running() == 0
+        listeners == 0 && self.worker.is_none() && self.updates.running() + self.hooks.running() == 0
     }
 
     /// Ends what is left. Answers how many that were.
@@ -352,8 +363,9 @@ impl Supervisor {
         let listeners = self.listener.iter().chain(&self.draining).map(|child| &child.process);
         let candidate = self.reload.candidate.iter().map(|candidate| &candidate.child.process);
         let children = listeners.chain(candidate).chain(self.worker.iter().map(|child| &child.process));
-        let left = children.map(Process::kill).count() + self.updates.running();
+        let left = children.map(Process::kill).count() + self.updates.running() + self.hooks.running();
         self.updates.kill_all();
+        self.hooks.kill_all();
         left
     }
 }
@@ -368,8 +380,8 @@ pub fn tell<M: Message>(role: Role, child: &Child<M>, say: impl FnOnce(&Sender<M
     }
 }
 
-fn accuse(role: Role, process: &Process, detail: &'static str) {
-    journal::violation(role, process.pid, detail);
+fn accuse(role: Role, process: &Process, offence: impl Into<Offence>) {
+    journal::violation(role, process.pid, offence);
     process.kill();
 }
 
@@ -386,7 +398,7 @@ fn beat<M: Message>(role: Role, child: &mut Child<M>, ping: &M) {
 
 fn note_end(role: Role, process: &Process, exit: Exit, wait: Option<Duration>) {
     if exit.is_forbidden_call() {
-        journal::violation(role, process.pid, "a system call that it has no use for");
+        journal::violation(role, process.pid, Offence::ForbiddenCall);
     }
     journal::process_ended(role, process.pid, exit, process.since.elapsed(), wait);
 }
@@ -396,7 +408,9 @@ fn note_end(role: Role, process: &Process, exit: Exit, wait: Option<Duration>) {
 async fn listen_to_listener(mut receiver: link::Receiver<FromListener>, birth: Birth, ears: mpsc::Sender<Heard>, journal: Journal) {
     loop {
         match receiver.recv().await {
-            Ok(Some(FromListener::Delivery(event))) => journal.delivery(&event),
+            Ok(Some(FromListener::Delivery(event))) if event.repo.is_none_or(|repo| journal.has(repo)) => journal.delivery(&event),
+            // It was given the repositories of its configuration, and no others.
+            Ok(Some(FromListener::Delivery(_))) => return hand_on(&ears, Heard::Malformed(Role::Listener, birth)).await,
             Ok(Some(FromListener::Lost(count))) => journal::lost(count),
             Ok(Some(said @ (FromListener::Ready { .. } | FromListener::Closed | FromListener::Alive))) => {
                 hand_on(&ears, Heard::Listener(birth, said)).await;
@@ -416,9 +430,10 @@ async fn listen_to_worker(mut receiver: link::Receiver<FromWorker>, birth: Birth
 }
 
 async fn hear_end<M: Message>(end: Result<Option<M>, LinkError>, role: Role, birth: Birth, ears: &mpsc::Sender<Heard>) {
-    // A link that just ends is a process that ends: its own end says more.
-    if let Err(LinkError::Wire(_)) = end {
-        hand_on(ears, Heard::Malformed(role, birth)).await;
+    match end {
+        Err(LinkError::Wire(WireError::TooLong(_) | WireError::Malformed)) => hand_on(ears, Heard::Malformed(role, birth)).await,
+        // A link that just ends, be it in the middle of a message, is a process that ends: its own end says more.
+        Ok(_) | Err(LinkError::Io(_) | LinkError::Wire(WireError::Truncated)) => {}
     }
 }
 

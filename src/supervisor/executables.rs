@@ -15,6 +15,7 @@ pub struct Executables {
     listener: OwnedFd,
     worker: OwnedFd,
     updater: OwnedFd,
+    hook: OwnedFd,
 }
 
 impl Executables {
@@ -27,7 +28,8 @@ impl Executables {
         let beside = own.parent().unwrap_or(Path::new("/"));
         let places = [beside.to_owned(), beside.join("../libexec/gwg")];
         let open = |role: Role| open_one(role.name(), &places);
-        Ok(Self { listener: open(Role::Listener)?, worker: open(Role::Worker)?, updater: open(Role::Updater)? })
+        let (listener, worker) = (open(Role::Listener)?, open(Role::Worker)?);
+        Ok(Self { listener, worker, updater: open(Role::Updater)?, hook: open(Role::Hook)? })
     }
 
     /// A role's executable.
@@ -36,6 +38,7 @@ impl Executables {
             Role::Listener => &self.listener,
             Role::Worker => &self.worker,
             Role::Updater => &self.updater,
+            Role::Hook => &self.hook,
         }
     }
 }

@@ -1,24 +1,72 @@
-//! Events as lines of the log: one line each, in the same words everywhere. Runs in the supervisor,
-//! which alone writes the log, and so alone says who said what.
+//! What happens, said once: each function makes an event, which becomes a line of the log and an audit
+//! record with one number. Runs in the supervisor, which alone writes both, and so alone says who said
+//! what.
 
 use super::outcome::{Cause, Difference, Reason};
 use super::process::Exit;
-use crate::audit::{DeliveryEvent, DeliveryResult, UpdateEvent, UpdateResult};
+use super::{lines, log};
+use crate::audit::event::{Child, Delivery, End, Event, Hook, Level, Sink, Update, Violation};
+use crate::audit::record::{By, Entry};
+use crate::audit::{Audit, DeliveryEvent, DeliveryResult, HostKey, ReconcileEvent, UpdateEvent, UpdateResult};
 use crate::confine::Role;
-use crate::confine::host::Level;
+use crate::confine::host;
 use crate::confine::spawn::Account;
-use crate::ids::{CommitId, Generation, RepoId, ShortId};
+use crate::ids::{Generation, RepoId};
+use crate::wire::hook::End as HookEnd;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 use tracing::{debug, error, info, warn};
 
 /// Repositories, or problems, of a configuration that are named; the others are counted.
 const NAMED: usize = 20;
+
+/// The one audit of this process, as the log is one.
+static AUDIT: OnceLock<Audit> = OnceLock::new();
+
+/// The end of a run waits so long for a syslog that does not take what is left.
+const END: Duration = Duration::from_millis(200);
+
+/// The audit, as long as this lives. Then what is left is written.
+pub struct Begun(());
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let left = AUDIT.get().map_or(0, |audit| audit.end(END));
+        if left > 0 {
+            warn!(left, "audit records were not written: syslog or the audit file did not take them");
+        }
+    }
+}
+
+/// From now on events have audit records.
+pub fn begin(audit: Audit) -> Begun {
+    // There is one run in a process.
+    let _ = AUDIT.set(audit);
+    Begun(())
+}
+
+/// The audit, where it has begun.
+pub fn audit() -> Option<&'static Audit> {
+    AUDIT.get()
+}
+
+fn record(by: By, event: Event) {
+    match AUDIT.get() {
+        Some(audit) => {
+            audit.record(by, event);
+            audit.lost(Sink::Log, log::newly_dropped());
+        }
+        // In tests of this room.
+        None => lines::write(&Entry { seq: 0, when: SystemTime::now(), by: by.name, by_pid: by.pid, event }),
+    }
+}
 
 /// Writes what children report, with the repositories' names.
 #[derive(Clone)]
@@ -26,12 +74,13 @@ pub struct Journal {
     names: Arc<BTreeMap<RepoId, String>>,
     /// Of the configuration before: its updates may still run.
     before: Arc<BTreeMap<RepoId, String>>,
+    by: By,
 }
 
 impl Journal {
     /// Calls repositories by these names.
     pub fn new(names: Arc<BTreeMap<RepoId, String>>) -> Self {
-        Self { names, before: Arc::default() }
+        Self { names, before: Arc::default(), by: By::gwg() }
     }
 
     /// Calls repositories by these names. `running`: those of which there will be news though they
@@ -48,6 +97,16 @@ impl Journal {
         self.before = before;
     }
 
+    /// The same for what that child says.
+    pub fn of(&self, role: Role, pid: u32) -> Self {
+        Self { names: Arc::clone(&self.names), before: Arc::clone(&self.before), by: By { name: role.name(), pid } }
+    }
+
+    /// Whether the configuration has a repository with this id.
+    pub fn has(&self, repo: RepoId) -> bool {
+        self.names.contains_key(&repo)
+    }
+
     /// The repository's name; empty for one that never was.
     pub fn name(&self, repo: RepoId) -> &str {
         self.names.get(&repo).or_else(|| self.before.get(&repo)).map_or("", String::as_str)
@@ -56,68 +115,81 @@ impl Journal {
     /// A request was answered.
     pub fn delivery(&self, event: &DeliveryEvent) {
         let DeliveryEvent { source, repo, delivery, bytes, micros, result } = event;
-        let repo = repo.map_or("-", |repo| self.name(repo));
-        let delivery = OrDash(*delivery);
-        match result {
-            DeliveryResult::Accepted { coalesced, announced } => {
-                let announced = short(*announced);
-                info!(%repo, %source, %delivery, %announced, coalesced, bytes, us = micros, "delivery accepted");
-            }
-            DeliveryResult::Ignored(reason) => {
-                info!(%repo, reason = %reason.word(), %source, %delivery, bytes, us = micros, "delivery ignored");
-            }
-            DeliveryResult::Rejected(reason) => {
-                warn!(%repo, reason = %reason.word(), status = reason.status(), %source, %delivery, bytes, us = micros, "delivery rejected");
-            }
-        }
+        let repo = repo.map(|repo| self.name(repo).to_owned());
+        let delivery = Delivery { source: *source, repo, id: *delivery, bytes: *bytes, micros: *micros };
+        let event = match *result {
+            DeliveryResult::Accepted { coalesced, announced } => Event::DeliveryAccepted { delivery, announced, coalesced },
+            DeliveryResult::Ignored(reason) => Event::DeliveryIgnored { delivery, reason },
+            DeliveryResult::Rejected(reason) => Event::DeliveryRejected { delivery, reason },
+        };
+        record(self.by, event);
     }
 
     /// An update started or ended.
     pub fn update(&self, event: &UpdateEvent) {
-        let UpdateEvent { repo, cause, delivery, result } = event;
-        let (repo, cause, delivery) = (self.name(*repo), cause.word(), OrDash(*delivery));
-        match result {
-            UpdateResult::Started => info!(%repo, %cause, %delivery, "update started"),
+        let repo = || self.name(event.repo).to_owned();
+        let update = Update { repo: repo(), cause: event.cause, delivery: event.delivery };
+        match event.result {
+            UpdateResult::Started => record(self.by, Event::UpdateStart(update)),
             UpdateResult::Current { old, new, forced, triggered, bytes, ms } => {
-                let same = *old == Some(*new);
-                let (old, new) = (short(*old), new.short());
-                if same {
-                    info!(%repo, %cause, %delivery, %new, triggered, ms, "update ok, nothing new");
-                } else {
-                    info!(%repo, %cause, %delivery, %old, %new, forced, triggered, bytes, ms, "update ok");
+                record(self.by, Event::UpdateEnd { update, old, new, forced, triggered, bytes, ms });
+                if triggered {
+                    record(self.by, Event::TriggerTouched { repo: repo(), commit: new });
                 }
             }
             UpdateResult::Failed { failure, attempt, last, next_ms, ms } => {
-                let (step, reason) = (failure.step.word(), failure.reason.word());
-                if *last {
-                    error!(%repo, %cause, %delivery, %step, %reason, attempt, next_ms, ms, "update failed; its tries are used up, and it is tried slowly from now on");
-                } else {
-                    warn!(%repo, %cause, %delivery, %step, %reason, attempt, next_ms, ms, "update failed");
-                }
+                record(self.by, Event::UpdateFailed { update, failure, attempt, last, next_ms, ms });
+            }
+            UpdateResult::HookFailed { new, attempt, last, next_ms } => {
+                record(self.by, Event::HookFailed { update, new, attempt, last, next_ms });
             }
             UpdateResult::AnnouncedNotSeen { announced, new, attempt, next_ms } => {
-                let (announced, new) = (announced.short(), new.short());
-                warn!(%repo, %cause, %delivery, %announced, %new, attempt, next_ms, "announced commit not seen");
+                record(self.by, Event::UpdateAwaits { update, new, announced, attempt, next_ms });
             }
         }
     }
+
+    /// An updater refused a remote's host key. `url`: of the supervisor's own brief.
+    pub fn host_key_refused(&self, repo: RepoId, url: &str, key: HostKey) {
+        let host = host_of(url).to_owned();
+        let fingerprint = format!("SHA256:{}", STANDARD_NO_PAD.encode(key.fingerprint));
+        record(self.by, Event::HostKeyRefused { repo: self.name(repo).to_owned(), host, key_type: key.kind.word(), fingerprint });
+    }
+
+    /// Repositories are compared with their remotes, or have been.
+    pub fn reconcile(&self, event: ReconcileEvent) {
+        let event = match event {
+            ReconcileEvent::Start { cause, repos } => Event::ReconcileStart { cause: cause.word(), repos },
+            ReconcileEvent::End { cause, repos, behind, failed, ms } => {
+                Event::ReconcileEnd { cause: cause.word(), repos, behind, failed, ms }
+            }
+        };
+        record(self.by, event);
+    }
 }
 
-/// The gateway serves.
-pub fn ready(listen: SocketAddr, repos: usize) {
-    info!(%listen, repos, version = %env!("CARGO_PKG_VERSION"), pid = std::process::id(), "ready");
+/// The configuration that gwg starts with is in force.
+pub fn config_begun(file: &Path, repos: usize, listen: SocketAddr) {
+    let difference = Difference::default();
+    config(file, Generation::FIRST, "start", [repos, difference.removed.len(), difference.changed.len()], repos, listen);
 }
 
 /// Another configuration is in force.
-pub fn config_loaded(generation: Generation, cause: Cause, difference: &Difference, repos: usize, listen: SocketAddr) {
+pub fn config_loaded(file: &Path, generation: Generation, cause: Cause, difference: &Difference, repos: usize, listen: SocketAddr) {
     let Difference { added, removed, changed } = difference;
-    info!(%generation, cause = cause.word(), added = added.len(), removed = removed.len(), changed = changed.len(), repos, %listen, "config loaded");
+    config(file, generation, cause.word(), [added.len(), removed.len(), changed.len()], repos, listen);
     for (paths, what) in [(added, "added"), (removed, "removed; its work tree stays on disk"), (changed, "changed")] {
         paths.iter().take(NAMED).for_each(|repo| info!(%repo, "repository {what}"));
         if paths.len() > NAMED {
             info!(count = paths.len() - NAMED, "more repositories {what}");
         }
     }
+}
+
+fn config(file: &Path, generation: Generation, cause: &'static str, counts: [usize; 3], repos: usize, listen: SocketAddr) {
+    let ([added, removed, changed], repos) = (counts.map(|count| count as u64), repos as u64);
+    let (file, generation) = (file.display().to_string(), u64::from(generation.number()));
+    record(By::gwg(), Event::ConfigLoaded { file, generation, cause, added, removed, changed, repos, listen });
 }
 
 /// The configuration was read, and is the one in force.
@@ -132,8 +204,9 @@ pub fn config_unchanged(generation: Generation, cause: Cause) {
 /// The configuration was read, and does not come into force.
 pub fn config_refused(generation: Generation, cause: Cause, reasons: &[Reason]) {
     for Reason { file, line, key, what } in reasons.iter().take(NAMED) {
-        let file = file.as_ref().map(|file| tracing::field::display(file.display()));
-        error!(file, line, key = key.as_deref(), reason = %what, "config refused");
+        let file = file.as_ref().map(|file| file.display().to_string());
+        let line = line.map(|line| line as u64);
+        record(By::gwg(), Event::ConfigRejected { file, line, key: key.clone(), reason: what.clone() });
     }
     error!(cause = cause.word(), problems = reasons.len(), in_force = %generation, "config refused; the one that was in force still is");
 }
@@ -148,9 +221,14 @@ pub fn log_not_changed(error: &std::io::Error) {
     error!(%error, "the log stays as it was");
 }
 
+/// The gateway serves.
+pub fn ready(listen: SocketAddr, repos: usize) {
+    record(By::gwg(), Event::ServiceReady { listen, repos: repos as u64 });
+}
+
 /// The gateway ends.
 pub fn stopping(signal: &'static str) {
-    info!(%signal, "stopping");
+    record(By::gwg(), Event::ServiceStop { signal });
 }
 
 /// The gateway has ended.
@@ -165,29 +243,61 @@ pub fn stopped(cut_short: usize) {
 /// Someone has shut the listening socket down.
 pub fn socket_shut_down(listen: SocketAddr) {
     error!(%listen, "the listening socket was shut down, which only a listener can; another is bound");
+    let child = Child { role: Role::Listener.name(), pid: 0, repo: None };
+    record(By::gwg(), Event::ConfinementViolation { child, kind: Violation::Peer, detail: "the listening socket was shut down" });
 }
 
 /// A child was started.
 pub fn process_started(role: Role, pid: u32, account: Option<Account>) {
+    started(Child { role: role.name(), pid, repo: None }, account);
+}
+
+/// A child was started that works on one repository.
+pub fn process_started_for(role: Role, pid: u32, account: Option<Account>, repo: &str) {
+    started(Child { role: role.name(), pid, repo: Some(repo.to_owned()) }, account);
+}
+
+fn started(child: Child, account: Option<Account>) {
     let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);
-    info!(role = %role.name(), pid, uid, "process started");
+    record(By::gwg(), Event::ProcessStart { child, uid });
 }
 
 /// A child serves, and so has confined itself; what the kernel says of it. `landlock` is its own word,
 /// given before it heard anything from outside: the kernel does not tell.
 pub fn process_confined(role: Role, pid: u32, landlock: u8) {
-    let Level { uid, gid, capabilities, no_new_privs, seccomp, network } = Level::of(pid);
-    info!(role = %role.name(), pid, %uid, %gid, %capabilities, %no_new_privs, %seccomp, landlock, %network, "process confined");
+    let host::Level { uid, gid, capabilities, no_new_privs, seccomp, network } = host::Level::of(pid);
+    let layers = [
+        ("caps", capabilities == "none"),
+        ("no_new_privs", no_new_privs == "1"),
+        ("landlock", landlock > 0),
+        ("seccomp", seccomp == "2"),
+        ("network", network == "own" || !role.is_offline()),
+    ];
+    let missing = layers.into_iter().filter(|(_, there)| !there).map(|(layer, _)| layer).collect();
+    let level = Level { uid, gid, capabilities, no_new_privs, seccomp, landlock, network, mac: mac(pid), missing };
+    record(By::gwg(), Event::ConfinementLevel { child: Child { role: role.name(), pid, repo: None }, level });
+}
+
+/// A process's AppArmor profile or SELinux domain; none where the kernel has neither.
+fn mac(pid: u32) -> Option<String> {
+    let label = fs::read_to_string(format!("/proc/{pid}/attr/current")).ok()?;
+    Some(label.trim_end_matches(['\n', '\0']).to_owned()).filter(|label| !label.is_empty())
 }
 
 /// A child ended. `wait`: until it is started again.
 pub fn process_ended(role: Role, pid: u32, exit: Exit, uptime: Duration, wait: Option<Duration>) {
-    let how = how(exit);
-    let uptime_s = uptime.as_secs();
-    match wait {
-        Some(wait) => warn!(role = %role.name(), pid, %how, uptime_s, wait_s = wait.as_secs(), "process died; it is started again"),
-        None => info!(role = %role.name(), pid, %how, uptime_s, "process ended"),
+    let wait_s = wait.map(|wait| wait.as_secs());
+    let child = Child { role: role.name(), pid, repo: None };
+    record(By::gwg(), Event::ProcessExit { child, end: how(exit), uptime_s: uptime.as_secs(), wait_s });
+    if let Some(wait_s) = wait_s.filter(|wait| *wait > 0) {
+        record(By::gwg(), Event::ProcessThrottled { role: role.name(), wait_s, not_started: None });
     }
+}
+
+/// A child that worked on one repository ended.
+pub fn process_ended_for(role: Role, pid: u32, exit: Exit, uptime: Duration, repo: &str) {
+    let child = Child { role: role.name(), pid, repo: Some(repo.to_owned()) };
+    record(By::gwg(), Event::ProcessExit { child, end: how(exit), uptime_s: uptime.as_secs(), wait_s: None });
 }
 
 /// A child ends again and again.
@@ -202,12 +312,38 @@ pub fn silent(role: Role, pid: u32) {
 
 /// A child could not be started.
 pub fn process_not_started(role: Role, error: &std::io::Error) {
-    error!(role = %role.name(), %error, "process could not be started");
+    process_not_started_for(role, error, Duration::ZERO);
+}
+
+/// A child could not be started, and the next start waits.
+pub fn process_not_started_for(role: Role, error: &std::io::Error, wait: Duration) {
+    record(By::gwg(), Event::ProcessThrottled { role: role.name(), wait_s: wait.as_secs(), not_started: Some(error.to_string()) });
+}
+
+/// Which rule a child broke. A text says what no honest process would have done.
+pub enum Offence {
+    /// A system call that its filter does not allow.
+    ForbiddenCall,
+    /// What is no message.
+    Malformed,
+    /// A message, or a deed, that is no honest process's.
+    Deed(&'static str),
+}
+
+impl From<&'static str> for Offence {
+    fn from(deed: &'static str) -> Self {
+        Self::Deed(deed)
+    }
 }
 
 /// A child broke the rules of its border, and is ended.
-pub fn violation(role: Role, pid: u32, detail: &'static str) {
-    error!(role = %role.name(), pid, detail, "confinement violation; the process is ended");
+pub fn violation(role: Role, pid: u32, offence: impl Into<Offence>) {
+    let (kind, detail) = match offence.into() {
+        Offence::ForbiddenCall => (Violation::Seccomp, "a system call that it has no use for"),
+        Offence::Malformed => (Violation::Record, "a malformed message"),
+        Offence::Deed(deed) => (Violation::Peer, deed),
+    };
+    record(By::gwg(), Event::ConfinementViolation { child: Child { role: role.name(), pid, repo: None }, kind, detail });
 }
 
 /// The state file was damaged.
@@ -220,9 +356,34 @@ pub fn state_unusable(error: &std::io::Error) {
     error!(%error, "the state file is damaged and can't be set aside");
 }
 
-/// Events were lost.
+/// A listener could not hand over so many events.
 pub fn lost(count: u64) {
-    warn!(count, "events were lost");
+    match AUDIT.get() {
+        Some(audit) => audit.lost(Sink::Listener, count),
+        None => record(By::gwg(), Event::LogGap { lost: count, cause: Sink::Listener }),
+    }
+}
+
+/// A hook's command starts. `own_pids`: nothing can outlive it.
+pub fn hook_started(hook: Hook, own_pids: bool, landlock: u8) {
+    record(By::gwg(), Event::HookStart { hook, own_pids, landlock });
+}
+
+/// A hook has ended, and all that it had started; or gwg-hook has, and could not tell how the hook did.
+pub fn hook_ended(hook: Hook, told: Result<HookEnd, Exit>, ms: u64) {
+    let end = match told {
+        Ok(HookEnd::Exited(code)) => End::Exit(code.into()),
+        Ok(HookEnd::Signal(signal)) => End::Signal(signal.into()),
+        Ok(HookEnd::Deadline) => End::Deadline,
+        Ok(HookEnd::NotStarted) => End::NotStarted,
+        Err(exit) => how(exit),
+    };
+    record(By::gwg(), Event::HookEnd { hook, end, ms });
+}
+
+/// A hook wrote a line to its output. The text is escaped already.
+pub fn hook_said(pid: u32, repo: &str, line: &str) {
+    info!(%repo, "{}[{pid}]: {line}", Role::Hook.name());
 }
 
 /// A child wrote a line to its output. The text is escaped already.
@@ -233,30 +394,42 @@ pub fn child_said(role: Role, pid: u32, about: Option<&str>, line: &str) {
     }
 }
 
-fn how(exit: Exit) -> String {
+/// The host, and the port where there is one, of a URL that has been checked.
+fn host_of(url: &str) -> &str {
+    let (rest, end) = match url.split_once("://") {
+        Some((_, rest)) => (rest, '/'),
+        None => (url, ':'),
+    };
+    let authority = rest.split(end).next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
+}
+
+fn how(exit: Exit) -> End {
     match exit.status {
-        _ if exit.deadline => "deadline".to_owned(),
+        _ if exit.deadline => End::Deadline,
         Some(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => format!("exit {code}"),
-            (None, Some(signal)) => format!("signal {signal}"),
-            (None, None) => "unknown".to_owned(),
+            (Some(code), _) => End::Exit(code),
+            (None, Some(signal)) => End::Signal(signal),
+            (None, None) => End::Unknown,
         },
-        None => "unknown".to_owned(),
+        None => End::Unknown,
     }
 }
 
-fn short(commit: Option<CommitId>) -> OrDash<ShortId> {
-    OrDash(commit.map(|commit| commit.short()))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What there is, or a dash; written straight into the line.
-struct OrDash<T>(Option<T>);
-
-impl<T: fmt::Display> fmt::Display for OrDash<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => f.write_str("-"),
+    #[test]
+    fn a_host_is_what_the_url_means() {
+        for (url, host) in [
+            ("git@github.com:example/site.git", "github.com"),
+            ("ssh://git@git.example.org:2222/ops/tools.git", "git.example.org:2222"),
+            ("ssh://git@[2001:db8::1]:2222/a", "[2001:db8::1]:2222"),
+            ("https://git.example.org/docs.git", "git.example.org"),
+            ("", ""),
+        ] {
+            assert_eq!(host_of(url), host, "{url}");
         }
     }
 }

@@ -5,14 +5,19 @@
 //! stranger wrote. From its children it hears bounded requests and events; what they write to
 //! their standard output it escapes and bounds.
 
+mod activation;
 mod briefs;
 mod children;
 mod confinement;
 mod executables;
+mod hooks;
 mod journal;
+mod lines;
 mod log;
+mod notify;
 mod outcome;
 mod output;
+mod outputs;
 mod places;
 mod process;
 mod proposal;
@@ -33,6 +38,10 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::RandomState;
 use std::process::ExitCode;
+
+/// For the stand-in that starts owned children as this room starts its own.
+#[cfg(feature = "owned")]
+pub use {executables::Executables, roster::Roster};
 
 /// What this machine offers for the confinement of the processes, for people.
 pub fn host() -> String {
@@ -65,6 +74,7 @@ pub fn main(config: Config, origin: Origin, sources: Sources) -> ExitCode {
 
 fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box<dyn Error>> {
     // First, while no other descriptor is open that a child's fixed numbers would overwrite.
+    let passed = activation::Passed::take()?;
     descriptors::reserve()?;
     let output = std::mem::replace(&mut config.logging.output, LogOutput::Stdout);
     let executables = executables::Executables::open()?;
@@ -72,6 +82,7 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
         keep::only_needed().map_err(|error| format!("capabilities: {error}"))?;
     }
     let log = log::Log::begin(log::Shape::of(&config.logging, &output), output)?;
+    let _audit = outputs::begin(std::mem::replace(&mut config.audit, config::Audit::none()))?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -81,15 +92,24 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
     let mut others = SigSet::all();
     others.remove(Signal::SIGHUP);
     others.thread_unblock()?;
-    let socket = Some(places::listen(config.listen)?);
+    let notify = notify::Notify::of_environment()?;
+    let activation::Listening { socket, address: listen, is_given: listen_is_given } = passed.choose(config.listen, &notify)?;
+    let socket = Some(socket);
     let state = places::State::open()?;
-    let (listen, accounts) = (config.listen, config.accounts.clone());
+    let accounts = config.accounts.clone();
     let (mut next_id, salt) = (0, RandomState::new());
+    journal::config_begun(&config.file, config.repos.len(), listen);
     let sealed = briefs::Sealed::new(config::split(config, &BTreeMap::new(), &mut next_id), &salt)?;
     let roster = roster::Roster::new(executables, accounts, confinement);
     // One thread: children are forked from the main thread only, since the parent-death signal
     // follows the thread that forks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let generation = Generation::FIRST;
-    runtime.block_on(run::run(run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, state, log }, sources))
+    let estate = run::Estate { origin, roster, sealed, generation, next_id, salt, socket, listen, listen_is_given, state, log, notify };
+    runtime.block_on(async {
+        let attended = tokio::spawn(outputs::attend());
+        let result = run::run(estate, sources).await;
+        attended.abort();
+        result
+    })
 }

@@ -6,11 +6,12 @@ use super::log::Shape;
 use super::outcome::{Difference, Reason};
 use super::roster::Roster;
 use super::run::Estate;
-use super::{confinement, places};
+use super::{confinement, outputs, places};
 use crate::config::{self, Config, LogOutput, Sources};
 use crate::confine::Role;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// What is read.
 pub enum Reading {
@@ -28,10 +29,14 @@ pub struct Logging {
     pub shape: Shape,
     /// Where: opened anew, since a file may have been rotated.
     pub output: LogOutput,
+    /// Where audit records go from now on.
+    pub audit: config::Audit,
 }
 
 /// A configuration that may come into force.
 pub struct Proposal {
+    /// Its file.
+    pub file: PathBuf,
     /// Its briefs.
     pub sealed: Sealed,
     /// What it changes.
@@ -61,8 +66,9 @@ pub fn read(estate: &mut Estate) -> (Reading, Sources) {
 fn propose(mut config: Config, estate: &mut Estate) -> Result<Reading, Reason> {
     let file = config.file.clone();
     let output = std::mem::replace(&mut config.logging.output, LogOutput::Stdout);
-    let logging = Logging { shape: Shape::of(&config.logging, &output), output };
-    let listen = config.listen;
+    let audit = std::mem::replace(&mut config.audit, config::Audit::none());
+    let logging = Logging { shape: Shape::of(&config.logging, &output), output, audit };
+    let listen = if estate.listen_is_given { estate.listen } else { config.listen };
     let warnings = std::mem::take(&mut config.warnings);
     let roster = roster(&config, estate)?;
     let moved = listen != estate.listen;
@@ -77,10 +83,10 @@ fn propose(mut config: Config, estate: &mut Estate) -> Result<Reading, Reason> {
     let sealed = Sealed::new(briefs, &estate.salt).map_err(|error| Reason::of(format!("the briefs: {error}")))?;
     let difference = sealed.difference(&estate.sealed);
     let same = !moved && difference == Difference::default() && sealed.schedule == estate.sealed.schedule && roster == estate.roster;
-    if same && logging.shape == *estate.log.shape() {
+    if same && logging.shape == *estate.log.shape() && outputs::is(&logging.audit) {
         return Ok(Reading::Same(logging));
     }
-    Ok(Reading::Other(Box::new(Proposal { sealed, difference, roster, listen, socket, logging, warnings })))
+    Ok(Reading::Other(Box::new(Proposal { file, sealed, difference, roster, listen, socket, logging, warnings })))
 }
 
 /// Who the next children become.

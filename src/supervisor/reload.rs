@@ -4,6 +4,7 @@
 use super::children::{Birth, Child, tell};
 use super::journal::{self, Journal};
 use super::outcome::{Cause, Difference, Outcome, Reason};
+use super::outputs;
 use super::proposal::{self, Logging, Proposal, Reading};
 use super::run::{Heard, Supervisor};
 use super::transaction::{Act, Event, Transaction};
@@ -186,12 +187,13 @@ impl Supervisor {
             return self.accuse(Role::Worker, worker, "a brief is in force that was not committed");
         }
         if generation == self.estate.generation {
-            self.updates.set_threads(self.estate.sealed.schedule.threads);
+            self.set_threads(self.estate.sealed.schedule.threads);
         }
     }
 
     fn begin_reload(&mut self) {
         self.reload.adopt();
+        self.estate.notify.reloading();
         let (reading, sources) = proposal::read(&mut self.estate);
         self.sources.send_replace(sources);
         match reading {
@@ -217,7 +219,7 @@ impl Supervisor {
         let socket = proposal.socket.as_ref().map_or(Ok(shared), OwnedFd::try_clone)?;
         let (roster, brief) = (proposal.roster.clone(), proposal.sealed.listener()?);
         let journal = Journal::new(proposal.sealed.names.clone());
-        let child = self.spawn_listener(&roster, socket, brief, for_listener.into(), journal)?;
+        let child = self.spawn_listener(&roster, socket, brief, for_listener.into(), &journal)?;
         self.reload.candidate = Some(Candidate { child, for_worker: for_worker.into() });
         Ok(())
     }
@@ -226,14 +228,17 @@ impl Supervisor {
     /// brief; the new listener is heard by it only after that.
     fn commit(&mut self) {
         let (Some(proposal), Some(mut candidate)) = (self.reload.proposal.take(), self.reload.candidate.take()) else { return };
-        let Proposal { sealed, difference, roster, listen, socket, logging, warnings } = proposal;
+        let Proposal { file, sealed, difference, roster, listen, socket, logging, warnings } = proposal;
         // Until the worker says that it goes by the new number, it may go by either.
-        self.updates.set_threads(sealed.schedule.threads.max(self.estate.sealed.schedule.threads));
-        self.journal.rename(sealed.names.clone(), self.updates.repos());
+        self.set_threads(sealed.schedule.threads.max(self.estate.sealed.schedule.threads));
+        self.journal.rename(sealed.names.clone(), self.updates.repos().chain(self.hooks.repos()));
         let waiting = if socket.is_some() { Waiting::Take } else { Waiting::Leave };
         self.estate.generation = self.reload.asked;
         (self.estate.sealed, self.estate.roster, self.estate.listen) = (sealed, roster, listen);
-        self.estate.socket = socket.or(self.estate.socket.take());
+        if let Some(socket) = socket {
+            self.estate.notify.keep(&socket);
+            self.estate.socket = Some(socket);
+        }
 
         let generation = self.estate.generation;
         self.tell_worker(|worker| worker.send(&ToWorker::Commit(generation)));
@@ -244,7 +249,7 @@ impl Supervisor {
         self.change_log(logging);
         let cause = self.reload.running.cause.unwrap_or(Cause::Signal);
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        journal::config_loaded(generation, cause, &difference, self.estate.sealed.names.len(), self.estate.listen);
+        journal::config_loaded(&file, generation, cause, &difference, self.estate.sealed.names.len(), self.estate.listen);
         self.reload.loaded = Some(difference);
         match old {
             Some(old) => self.drain(old, waiting),
@@ -301,10 +306,12 @@ impl Supervisor {
         // Who asked may be gone.
         askers.into_iter().for_each(|asker| drop(asker.send(outcome.clone())));
         self.reload.transaction.over();
+        self.estate.notify.ready(self.estate.sealed.names.len());
         self.begin_reload_if_there_is_room();
     }
 
-    fn change_log(&mut self, Logging { shape, output }: Logging) {
+    fn change_log(&mut self, Logging { shape, output, audit }: Logging) {
+        outputs::change(audit);
         if let Err(error) = self.estate.log.change(shape, output) {
             journal::log_not_changed(&error);
         }

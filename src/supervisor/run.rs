@@ -4,8 +4,10 @@
 
 use super::briefs::Sealed;
 use super::children::{Birth, Child};
-use super::journal::{self, Journal};
+use super::hooks::{self, Hooks, Wanted};
+use super::journal::{self, Journal, Offence};
 use super::log::Log;
+use super::notify::{self, Notify};
 use super::outcome::{Cause, Outcome};
 use super::places::State;
 use super::process::Exit;
@@ -19,7 +21,7 @@ use crate::config::{Origin, Sources};
 use crate::confine::Role;
 use crate::ids::{Generation, OrderId, RepoId};
 use crate::wire::listener::{FromListener, ToListener};
-use crate::wire::worker::{Culprit, Ended, FromWorker, ToWorker};
+use crate::wire::worker::{Culprit, Ended, FromWorker, HookEnded, ToWorker};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::RandomState;
@@ -32,6 +34,9 @@ use tokio::time::MissedTickBehavior;
 
 /// What running updates get after SIGTERM before they are killed. The end is within 5 s.
 const GRACE: Duration = Duration::from_millis(4500);
+
+/// What an owned worker might speak of.
+const NEVER_GIVEN: &str = "an event of a repository that never was";
 
 /// What the supervisor owns.
 pub struct Estate {
@@ -48,8 +53,11 @@ pub struct Estate {
     /// None where another must be bound.
     pub socket: Option<OwnedFd>,
     pub listen: SocketAddr,
+    /// A socket unit says where to listen, and not the configuration.
+    pub listen_is_given: bool,
     pub state: State,
     pub log: Log,
+    pub notify: Notify,
 }
 
 /// What the loop hears.
@@ -60,6 +68,7 @@ pub enum Heard {
     Malformed(Role, Birth),
     Ended(Role, Birth, Exit),
     UpdaterEnded(OrderId, Exit),
+    HookEnded(RepoId, HookEnded),
     /// A restart's wait is over.
     Start(Role),
     /// A listener has had its time to drain.
@@ -87,16 +96,19 @@ pub async fn run(estate: Estate, sources: Sources) -> Result<(), Box<dyn Error>>
     supervisor.start_both()?;
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pulse = supervisor.estate.notify.pulse();
     let name = loop {
         tokio::select! {
             _ = term.recv() => break "SIGTERM",
             _ = int.recv() => break "SIGINT",
             _ = hup.recv() => supervisor.reload(Cause::Signal, None),
             _ = beat.tick() => supervisor.beat(),
+            () = notify::beat(&mut pulse) => supervisor.estate.notify.alive(),
             Some(heard) = heard.recv() => supervisor.hear(heard)?,
         }
     };
     journal::stopping(name);
+    supervisor.estate.notify.stopping();
     supervisor.stop();
     let grace = tokio::time::sleep(GRACE);
     tokio::pin!(grace);
@@ -130,12 +142,13 @@ pub struct Supervisor {
     /// Those that a reload has replaced and that still answer what they were asked.
     pub draining: Vec<Child<ToListener>>,
     pub updates: Updates,
+    pub hooks: Hooks,
     pub listener_restart: Restart,
     pub worker_restart: Restart,
     /// The listeners at the running worker's job links, as the worker counts them.
     pub job_links: BTreeMap<u32, Birth>,
     pub next_link: u32,
-    /// A worker is due, and starts when the updaters of the one before have ended.
+    /// A worker is due, and starts when the updaters and hooks of the one before have ended.
     pub worker_waits: bool,
     pub served: bool,
     /// The state file was set aside: the worker's next start may well succeed.
@@ -150,6 +163,7 @@ impl Supervisor {
         Self {
             journal: Journal::new(estate.sealed.names.clone()),
             updates: Updates::new(estate.sealed.schedule.threads),
+            hooks: Hooks::new(estate.sealed.schedule.threads),
             estate,
             sources,
             ears,
@@ -173,9 +187,10 @@ impl Supervisor {
         match heard {
             Heard::Listener(birth, said) => self.hear_listener(birth, said),
             Heard::Worker(birth, said) => self.hear_worker(birth, said),
-            Heard::Malformed(role, birth) => self.accuse(role, birth, "a malformed message"),
+            Heard::Malformed(role, birth) => self.accuse(role, birth, Offence::Malformed),
             Heard::Ended(role, birth, exit) => self.bury(role, birth, exit)?,
             Heard::UpdaterEnded(order, exit) => self.hear_updater_ended(order, exit),
+            Heard::HookEnded(repo, how) => self.hear_hook_ended(repo, how),
             Heard::Start(role) => self.restart(role),
             Heard::Drained(birth) => self.end_draining(birth),
             Heard::Reload(cause, asker) => self.reload(cause, asker),
@@ -204,6 +219,9 @@ impl Supervisor {
     }
 
     fn hear_worker(&mut self, birth: Birth, said: FromWorker) {
+        let next_id = self.estate.next_id;
+        // Ids grow, and none is given twice.
+        let was_given = |repo: RepoId| repo.number() < next_id;
         let Some(worker) = self.worker.as_mut().filter(|worker| worker.birth == birth) else { return };
         match said {
             FromWorker::Ready { .. } if worker.ready => self.accuse(Role::Worker, birth, "ready twice"),
@@ -218,7 +236,15 @@ impl Supervisor {
             FromWorker::Unusable(generation) => self.reload_answer(birth, generation, Event::Unusable),
             FromWorker::Committed(generation) => self.hear_committed(birth, generation),
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
-            FromWorker::Update(event) => self.journal.update(&event),
+            FromWorker::Hook(repo, on, run) => self.start_hook(birth, Wanted { repo, on, run }),
+            FromWorker::Update(event) if !was_given(event.repo) => self.accuse(Role::Worker, birth, NEVER_GIVEN),
+            FromWorker::Update(event) => self.journal.of(Role::Worker, worker.process.pid).update(&event),
+            FromWorker::Reconcile(event) => self.journal.of(Role::Worker, worker.process.pid).reconcile(event),
+            FromWorker::HostKeyRefused(repo, _) if !was_given(repo) => self.accuse(Role::Worker, birth, NEVER_GIVEN),
+            FromWorker::HostKeyRefused(repo, key) => {
+                let url = self.estate.sealed.updaters.get(&repo).map_or("", |brief| &brief.url);
+                self.journal.of(Role::Worker, worker.process.pid).host_key_refused(repo, url, key);
+            }
             FromWorker::Violation(Culprit::Listener(link)) => {
                 if let Some(listener) = self.job_links.get(&link).copied() {
                     self.accuse(Role::Listener, listener, "a job that no honest listener sends");
@@ -244,6 +270,7 @@ impl Supervisor {
         if both && !self.served {
             self.served = true;
             journal::ready(self.estate.listen, self.estate.sealed.names.len());
+            self.estate.notify.ready(self.estate.sealed.names.len());
             self.begin_reload_if_there_is_room();
         }
     }
@@ -252,6 +279,9 @@ impl Supervisor {
         let briefs = &self.estate.sealed.updaters;
         if let Err(offence) = self.updates.check(order, repo, self.estate.next_id) {
             return self.accuse(Role::Worker, birth, offence.0);
+        }
+        if self.hooks.is_running(repo) {
+            return self.accuse(Role::Worker, birth, "an order for a repository whose hook runs");
         }
         let Some(brief) = briefs.get(&repo) else {
             // A reload has removed it while the order was on its way.
@@ -270,9 +300,37 @@ impl Supervisor {
     }
 
     fn hear_updater_ended(&mut self, order: OrderId, exit: Exit) {
-        self.updates.ended(order, exit);
+        self.updates.ended(order, exit, &self.journal);
         if self.worker.is_some() {
             self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, updates::as_told(exit))));
+        } else if self.worker_waits {
+            self.start_worker_when_free();
+        }
+    }
+
+    fn start_hook(&mut self, birth: Birth, wanted: Wanted) {
+        if let Err(offence) = self.hooks.check(wanted, self.estate.next_id) {
+            return self.accuse(Role::Worker, birth, offence.0);
+        }
+        if self.updates.is_running(wanted.repo) {
+            return self.accuse(Role::Worker, birth, "a hook for a repository that is being updated");
+        }
+        let Some(hook) = hooks::find(wanted, &self.estate.sealed) else {
+            // A reload has removed it while it waited.
+            return self.tell_worker(|worker| worker.send(&ToWorker::HookEnded(wanted.repo, HookEnded::Gone)));
+        };
+        let ears = self.ears.clone();
+        let ended = move |how| super::children::tell_later(ears, Heard::HookEnded(wanted.repo, how));
+        if let Err(error) = self.hooks.start(wanted, hook, &self.estate.roster, ended) {
+            journal::process_not_started(Role::Hook, &error);
+            self.tell_worker(|worker| worker.send(&ToWorker::HookEnded(wanted.repo, HookEnded::Badly)));
+        }
+    }
+
+    fn hear_hook_ended(&mut self, repo: RepoId, how: HookEnded) {
+        self.hooks.ended(repo);
+        if self.worker.is_some() {
+            self.tell_worker(|worker| worker.send(&ToWorker::HookEnded(repo, how)));
         } else if self.worker_waits {
             self.start_worker_when_free();
         }

@@ -1,7 +1,7 @@
 //! Running updaters: the worker asks by id, the supervisor decides from its own brief, starts them,
 //! and ends them at their deadline. Runs in the supervisor; distrusts the worker and the updaters.
 
-use super::journal;
+use super::journal::{self, Journal, Offence};
 use super::output;
 use super::process::{self, Exit, Process};
 use super::roster::Roster;
@@ -9,7 +9,8 @@ use crate::brief::updater::Brief;
 use crate::confine::Role;
 use crate::confine::descriptors;
 use crate::ids::{OrderId, RepoId};
-use crate::link::{self, Sender};
+use crate::link::{self, LinkError, Receiver, Sender};
+use crate::wire::WireError;
 use crate::wire::order::Silence;
 use crate::wire::worker::Ended;
 use std::collections::BTreeMap;
@@ -17,9 +18,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
-
-/// An update that takes longer is ended: a remote that stalls must not hold a slot.
-const DEADLINE: Duration = Duration::from_secs(600);
 
 /// One running update.
 struct Running {
@@ -78,7 +76,7 @@ impl Updates {
         if self.running.len() >= self.threads {
             return Err(OutOfTurn("more orders than threads"));
         }
-        if self.running.values().any(|running| running.repo == repo) {
+        if self.is_running(repo) {
             return Err(OutOfTurn("two orders for one repository"));
         }
         self.last = order;
@@ -100,9 +98,13 @@ impl Updates {
         let (for_worker, for_updater) = UnixStream::pair()?;
         let (log, reader) = output::pipe()?;
         let given = vec![(theirs.into(), descriptors::SUPERVISOR), (for_updater.into(), descriptors::PEER)];
-        let process = process::start(needs.roster.command(Role::Updater, given, log)?, Some(DEADLINE), ended)?;
+        // A remote that stalls must not hold a slot.
+        let deadline = Duration::from_millis(needs.brief.limits.deadline_ms);
+        let process = process::start(needs.roster.updater(&needs.brief.limits, given, log)?, Some(deadline), ended)?;
+        journal::process_started_for(Role::Updater, process.pid, needs.roster.account(Role::Updater), needs.name);
         reader.log(Role::Updater, process.pid, Some(needs.name.to_owned()));
-        let (sender, _) = link::open::<Brief, Silence>(ours.into())?;
+        let (sender, receiver) = link::open::<Brief, Silence>(ours.into())?;
+        tokio::spawn(expect_silence(receiver, process.clone()));
         if sender.send(needs.brief).is_err() {
             process.kill();
         }
@@ -111,10 +113,11 @@ impl Updates {
     }
 
     /// An updater's process has ended.
-    pub fn ended(&mut self, order: OrderId, exit: Exit) {
-        let running = self.running.remove(&order);
-        if let Some(running) = running.filter(|_| exit.is_forbidden_call()) {
-            journal::violation(Role::Updater, running.process.pid, "a system call that it has no use for");
+    pub fn ended(&mut self, order: OrderId, exit: Exit, journal: &Journal) {
+        let Some(Running { repo, process, .. }) = self.running.remove(&order) else { return };
+        journal::process_ended_for(Role::Updater, process.pid, exit, process.since.elapsed(), journal.name(repo));
+        if exit.is_forbidden_call() {
+            journal::violation(Role::Updater, process.pid, Offence::ForbiddenCall);
         }
     }
 
@@ -136,9 +139,27 @@ impl Updates {
         self.last = OrderId::ZERO;
     }
 
+    /// Whether an update of this repository runs.
+    pub fn is_running(&self, repo: RepoId) -> bool {
+        self.running.values().any(|running| running.repo == repo)
+    }
+
     /// How many run.
     pub fn running(&self) -> usize {
         self.running.len()
+    }
+}
+
+/// Ends an updater that says anything at all to the supervisor.
+async fn expect_silence(mut receiver: Receiver<Silence>, process: Process) {
+    match receiver.recv().await {
+        // Its end, which is told elsewhere; or a byte or two that never became a message.
+        Ok(None) | Err(LinkError::Io(_) | LinkError::Wire(WireError::Truncated)) => {}
+        Ok(Some(said)) => match said {},
+        Err(LinkError::Wire(WireError::TooLong(_) | WireError::Malformed)) => {
+            journal::violation(Role::Updater, process.pid, "it has nothing to say to the supervisor");
+            process.kill();
+        }
     }
 }
 

@@ -169,11 +169,48 @@ pub fn remove_all(at: impl AsFd, name: &CStr) -> nix::Result<()> {
         Some(Kind::File | Kind::Link | Kind::Special) => return remove_file(at, name),
         Some(Kind::Directory) => {}
     }
-    let directory = open_directory(&at, name)?;
-    for (entry, _) in list(&directory)? {
-        remove_all(&directory, &entry)?;
+    let top = open_directory(&at, name)?;
+    let mut directories = remove_files(&top)?;
+    let mut moved = 0;
+    // However deep it is, two directories are open at a time: what lies in the lower one moves up.
+    while let Some(next) = directories.pop() {
+        match unlinkat(top.as_fd(), next.as_c_str(), UnlinkatFlags::RemoveDir) {
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => {}
+            Ok(()) | Err(Errno::ENOENT) => continue,
+            Err(errno) => return Err(errno),
+        }
+        let lower = open_directory(&top, next.as_c_str())?;
+        for below in remove_files(&lower)? {
+            directories.push(move_up(&lower, &below, &top, &mut moved)?);
+        }
+        unlinkat(top.as_fd(), next.as_c_str(), UnlinkatFlags::RemoveDir)?;
     }
     unlinkat(at.as_fd(), name, UnlinkatFlags::RemoveDir)
+}
+
+/// Removes all but directories, whose names it gives.
+fn remove_files(directory: &OwnedFd) -> nix::Result<Vec<CString>> {
+    let mut directories = Vec::new();
+    for (name, kind) in list(directory)? {
+        match kind {
+            Kind::Directory => directories.push(name),
+            Kind::File | Kind::Link | Kind::Special => remove_file(directory, &name)?,
+        }
+    }
+    Ok(directories)
+}
+
+/// Moves a directory up under a name that is free there.
+fn move_up(from: &OwnedFd, name: &CStr, to: &OwnedFd, moved: &mut u64) -> nix::Result<CString> {
+    loop {
+        *moved += 1;
+        let free = CString::new(format!(".gwg-{moved}")).map_err(|_| Errno::EINVAL)?;
+        match renameat(from.as_fd(), name, to.as_fd(), free.as_c_str()) {
+            Ok(()) => return Ok(free),
+            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 fn errno_of(error: std::io::Error) -> Errno {
@@ -203,6 +240,23 @@ mod tests {
         assert_eq!(read(&at, c"file", 10).unwrap().unwrap(), b"new");
         remove_all(&at, c"link").unwrap();
         assert_eq!(std::fs::read(home.path().join("outside/d/f")).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_directory_of_any_depth_is_removed_and_what_its_links_point_at_stays() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("kept"), "").unwrap();
+        let at = OwnedFd::from(File::open(home.path()).unwrap());
+        let mut deepest = open_or_make_directory(&at, c"deep", 0o700).unwrap();
+        for level in 0..3_000 {
+            symlink("/", format!("/proc/self/fd/{}/up", std::os::fd::AsRawFd::as_raw_fd(&deepest))).unwrap();
+            open_or_make_directory(&deepest, c".gwg-1", 0o700).unwrap();
+            let name = if level % 2 == 0 { c"a" } else { c".gwg-2" };
+            deepest = open_or_make_directory(&deepest, name, 0o700).unwrap();
+        }
+        remove_all(&at, c"deep").unwrap();
+        let left: Vec<_> = list(&at).unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(left, [c"kept".to_owned()]);
     }
 
     #[test]

@@ -9,11 +9,11 @@ use super::beneath::{self, Kind};
 use super::failure::Fault;
 use crate::audit::{Reason, Step};
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, UtimensatFlags, utimensat};
+use nix::sys::stat::{FileStat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::geteuid;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 const MARKER: &CStr = c"running";
 
@@ -26,8 +26,8 @@ pub fn begin(git: &OwnedFd, private: &OwnedFd, shown: &str) -> Result<(), Fault>
     let since = beneath::look(private, MARKER).map_err(errno)?;
     remove_locks(git, since.as_ref(), shown)?;
     sweep(git).map_err(errno)?;
-    beneath::open(private, MARKER, OFlag::O_WRONLY | OFlag::O_CREAT, 0o600).map_err(errno)?;
-    utimensat(private.as_fd(), MARKER, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW, UtimensatFlags::NoFollowSymlink).map_err(errno)
+    let marker = beneath::open(private, MARKER, OFlag::O_WRONLY | OFlag::O_CREAT, 0o600).map_err(errno)?;
+    futimens(&marker, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW).map_err(errno)
 }
 
 /// The update has ended by itself, however it ended.

@@ -5,7 +5,8 @@
 //! the one place that reads its text. A remote can choose some of that text: it decides at most
 //! which word the log shows.
 
-use crate::audit::{Failure, Reason, Step};
+use crate::audit::{Failure, HostKey, Reason, Step};
+use crate::brief::updater::Limits;
 use git2::{ErrorClass, ErrorCode};
 use nix::errno::Errno;
 
@@ -19,12 +20,19 @@ pub struct Fault {
     pub reason: Reason,
     /// The detail, without the step.
     pub message: String,
+    /// The host key, where it is that which was refused.
+    pub host_key: Option<HostKey>,
 }
 
 impl Fault {
     /// A fault that this program found itself.
     pub fn new(step: Step, reason: Reason, message: impl Into<String>) -> Self {
-        Self { step, reason, message: message.into() }
+        Self { step, reason, message: message.into(), host_key: None }
+    }
+
+    /// The server's host key is not the one that was meant.
+    pub fn host_key(key: HostKey, message: String) -> Self {
+        Self { host_key: Some(key), ..Self::new(Step::Fetch, Reason::HostKey, message) }
     }
 
     /// The kernel refused something; `what` names the object, a path mostly.
@@ -34,7 +42,35 @@ impl Fault {
 
     /// libgit2 refused something.
     pub fn git(step: Step, error: &git2::Error) -> Self {
-        Self::new(step, of_git(step, error), error.message().trim())
+        let message = match error.message().trim() {
+            "" | "no error" => "it failed, and libgit2 gives no reason",
+            message => message,
+        };
+        Self::new(step, of_git(step, error), message)
+    }
+
+    /// Says which limit it was, where libgit2 or the kernel found it.
+    pub fn explained(self, limits: &Limits) -> Self {
+        let said = |needle: &str| self.message.contains(needle);
+        if said("directory nesting too deep") {
+            let message = format!("the work tree holds a directory that is too deep for libgit2: remove it ({})", self.message);
+            return Self { message, ..self };
+        }
+        let what = if said("overly large object") {
+            format!("an object has more than {} bytes: raise limits.object", limits.object)
+        } else if self.step == Step::Fetch && said("too many objects") {
+            format!("the remote sent more than {} objects: raise limits.files, of which it is twenty times as many", limits.objects())
+        } else if self.reason == Reason::Memory {
+            format!(
+                "it needs more than {} bytes of memory, or the machine has none left: raise limits.object or limits.files",
+                limits.memory()
+            )
+        } else if self.step == Step::Fetch && said("File too large") {
+            format!("the pack is larger than the {} bytes that may be written: raise limits.pack", limits.file_size())
+        } else {
+            return self;
+        };
+        Self::new(self.step, Reason::Limit, format!("{what} ({})", self.message))
     }
 
     /// What the worker is told.
@@ -68,6 +104,10 @@ fn of_git(step: Step, error: &git2::Error) -> Reason {
     }
     if error.class() == ErrorClass::NoMemory || says(&["Cannot allocate memory", "Out of memory"]) {
         return Reason::Memory;
+    }
+    // [`Fault::explained`] says which limit.
+    if says(&["overly large object", "too many objects"]) {
+        return Reason::Limit;
     }
     // A name in the remote's tree that git forbids: fetching it again would not help.
     if says(&["invalid path", "contains an invalid"]) {
@@ -108,7 +148,7 @@ fn is_from_the_network(class: ErrorClass) -> bool {
 /// What the large forges and git's own servers say, in lower case.
 fn of_remote(text: &str) -> Reason {
     let says = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
-    if says(&["ssl certificate", "failed to load certificates"]) {
+    if says(&["ssl certificate", "does not match certificate", "failed to load certificates"]) {
         Reason::Certificate
     } else if says(&["failed to authenticate", "authentication", "status code: 401", "status code: 403", "permission denied (publickey"]) {
         Reason::Auth
@@ -142,6 +182,23 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_libgit2_or_the_kernel_found_is_named_with_its_key() {
+        let limits = Limits { pack: 1, object: 2, files: 3, tree: 4, deadline_ms: 5 };
+        for (step, reason, text, says) in [
+            (Step::Fetch, Reason::Limit, "failed to apply delta: overly large object", "raise limits.object"),
+            (Step::Fetch, Reason::Limit, "too many objects", "more than 60 objects: raise limits.files"),
+            (Step::Reset, Reason::Memory, "out of memory", "raise limits.object or limits.files"),
+            (Step::Fetch, Reason::NoSpace, "cannot extend packfile: File too large", "raise limits.pack"),
+        ] {
+            let fault = Fault::new(step, reason, text).explained(&limits);
+            assert_eq!((fault.step, fault.reason), (step, Reason::Limit));
+            assert!(fault.message.contains(says) && fault.message.contains(text), "{fault}");
+        }
+        let other = Fault::new(Step::Fetch, Reason::NoSpace, "No space left on device");
+        assert_eq!(other.clone().explained(&limits), other);
+    }
+
+    #[test]
     fn libgit2s_answers_have_reasons() {
         use ErrorClass as Class;
         use ErrorCode as Code;
@@ -157,6 +214,7 @@ mod tests {
             (Step::Fetch, Code::GenericError, Class::Ssh, "failed to authenticate SSH session: Wrong passphrase", Reason::Auth),
             (Step::Fetch, Code::Auth, Class::Http, "remote authentication required but no callback set", Reason::Auth),
             (Step::Fetch, Code::Certificate, Class::Ssl, "the SSL certificate is invalid", Reason::Certificate),
+            (Step::Fetch, Code::GenericError, Class::Ssl, "hostname does not match certificate", Reason::Certificate),
             (Step::Fetch, Code::GenericError, Class::Os, "failed to write pack: No space left on device", Reason::NoSpace),
             (Step::Fetch, Code::GenericError, Class::Indexer, "packfile trailer mismatch", Reason::Corrupt),
             (Step::Verify, Code::GenericError, Class::Invalid, "the reference 'x' cannot be peeled", Reason::Corrupt),

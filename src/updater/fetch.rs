@@ -4,7 +4,7 @@
 use super::credentials::Login;
 use super::endpoint::{Endpoint, Scheme};
 use super::failure::{Fault, git};
-use super::{host_keys, libgit2};
+use super::{host_keys, libgit2, weigh};
 use crate::audit::{Reason, Step};
 use crate::brief::Key;
 use crate::brief::updater::Brief;
@@ -84,9 +84,14 @@ fn options<'a>(
             (Scheme::Other, _) => Ok(CertificateCheckStatus::CertificatePassthrough),
         }
     });
-    callbacks.transfer_progress(|progress| {
+    let most = brief.limits.pack;
+    callbacks.transfer_progress(move |progress| {
         bytes.set(progress.received_bytes() as u64);
-        true
+        let fits = bytes.get() <= most;
+        if !fits {
+            keep(weigh::limit(Step::Fetch, format!("the remote sent more than {most} bytes: raise limits.pack")));
+        }
+        fits
     });
     let mut options = FetchOptions::new();
     options

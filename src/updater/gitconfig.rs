@@ -78,6 +78,7 @@ fn config(brief: &Brief) -> String {
     let Brief { url, remote, label, .. } = brief;
     let mut config = format!(
         "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n\
+         \tprotectHFS = true\n\tprotectNTFS = true\n\
          [remote {}]\n\turl = {}\n\tfetch = {}\n",
         quoted(remote),
         quoted(url),
@@ -120,6 +121,7 @@ mod tests {
             ca: None,
             connect_ms: 0,
             silence_ms: 0,
+            limits: crate::brief::updater::Limits::default(),
         }
     }
 

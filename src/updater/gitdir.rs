@@ -19,6 +19,10 @@ pub const PRIVATE: &CStr = c"gwg";
 const UNFINISHED: &CStr = c".git.gwg-new";
 /// What a rebuild has set aside, in [`PRIVATE`].
 const DAMAGED: &CStr = c"damaged";
+/// All that a fetch makes.
+const FETCHED: [&CStr; 8] = [c"objects", c"refs", c"packed-refs", c"shallow", c"logs", c"HEAD", c"ORIG_HEAD", c"FETCH_HEAD"];
+/// Directories below `.git` that git makes are not so deep; a branch's name may have some components.
+const DEPTH_MAX: usize = 96;
 
 /// Makes an empty repository, whole or not at all.
 ///
@@ -84,17 +88,20 @@ pub fn refuse_hostile(git: &OwnedFd, shown: &str) -> Result<(), Fault> {
             Err(errno) => return Err(Fault::errno(Step::Open, shown, errno)),
         }
     }
-    walk(git, shown)
+    walk(git, shown, 0)
 }
 
-fn walk(directory: &OwnedFd, shown: &str) -> Result<(), Fault> {
+fn walk(directory: &OwnedFd, shown: &str, depth: usize) -> Result<(), Fault> {
+    if depth > DEPTH_MAX {
+        return Err(foreign(format!("{shown} is more than {DEPTH_MAX} directories deep: remove it")));
+    }
     let errno = |errno| Fault::errno(Step::Open, shown, errno);
     for (name, kind) in beneath::list(directory).map_err(errno)? {
         let path = format!("{shown}/{}", name.to_string_lossy());
         match kind {
             Kind::File => {}
             Kind::Directory => match beneath::open_directory(directory, name.as_c_str()) {
-                Ok(below) => walk(&below, &path)?,
+                Ok(below) => walk(&below, &path, depth + 1)?,
                 // Gone since: another updater works here, and the lock will say so.
                 Err(Errno::ENOENT) => {}
                 Err(error) => return Err(errno(error)),
@@ -115,13 +122,30 @@ pub fn set_damaged_aside(git: &OwnedFd, label: &Label) -> nix::Result<()> {
     let private = beneath::open_directory(git, PRIVATE)?;
     beneath::remove_all(&private, DAMAGED)?;
     let aside = beneath::open_or_make_directory(&private, DAMAGED, 0o700)?;
-    for name in [c"objects", c"refs", c"packed-refs", c"shallow", c"logs", c"HEAD", c"ORIG_HEAD", c"FETCH_HEAD"] {
+    for name in FETCHED {
         match renameat(git.as_fd(), name, aside.as_fd(), name) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno),
         }
     }
     complete(git, label)
+}
+
+/// Undoes [`set_damaged_aside`], in the place of what was made since.
+///
+/// # Errors
+/// Those of removing and renaming.
+pub fn put_back_damaged(git: &OwnedFd) -> nix::Result<()> {
+    let private = beneath::open_directory(git, PRIVATE)?;
+    let aside = beneath::open_directory(&private, DAMAGED)?;
+    for name in FETCHED {
+        beneath::remove_all(git, name)?;
+        match renameat(aside.as_fd(), name, git.as_fd(), name) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    forget_damaged(&private)
 }
 
 /// Removes what [`set_damaged_aside`] kept.

@@ -4,7 +4,7 @@
 use super::endpoint::Endpoint;
 use super::failure::Fault;
 use super::known_hosts::{self, Place, Verdict};
-use crate::audit::{Reason, Step};
+use crate::audit::{HostKey, KeyKind};
 use crate::brief::updater::KnownHosts;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 pub fn check(files: &[KnownHosts], endpoint: &Endpoint, key: &[u8]) -> Result<(), Fault> {
     let Endpoint { host, port, .. } = endpoint;
     let name = known_hosts::name(host, *port);
-    let fingerprint = format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(key)));
+    let digest: [u8; 32] = Sha256::digest(key).into();
+    let fingerprint = format!("SHA256:{}", STANDARD_NO_PAD.encode(digest));
     let line = format!("{name} {} {}", known_hosts::kind(key).unwrap_or("?"), STANDARD.encode(key));
     let if_it_is_right = format!(
         "if {fingerprint} is its fingerprint, add this line to the repository's knownHosts file or to /etc/ssh/ssh_known_hosts, and restart gwg: {line}"
@@ -32,7 +33,8 @@ pub fn check(files: &[KnownHosts], endpoint: &Endpoint, key: &[u8]) -> Result<()
         Verdict::OtherKind(place) => format!("{place} knows {name} by a key of another kind only; {if_it_is_right}"),
         Verdict::Revoked(place) => format!("host key of {name}, {fingerprint}, is revoked by {place}"),
     };
-    Err(Fault::new(Step::Fetch, Reason::HostKey, message))
+    let kind = known_hosts::kind(key).map_or(KeyKind::Other, KeyKind::of_name);
+    Err(Fault::host_key(HostKey { kind, fingerprint: digest }, message))
 }
 
 /// The file by which libgit2 chooses the kind of host key to ask for: only what is about this host,
@@ -49,6 +51,7 @@ pub fn preferences(files: &[KnownHosts], endpoint: &Endpoint) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::audit::Reason;
 
     #[test]
     fn the_line_to_add_is_one_that_is_accepted() {

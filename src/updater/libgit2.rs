@@ -8,17 +8,25 @@
 
 use super::failure::{Fault, git};
 use crate::audit::{Reason, Step};
+use crate::brief::updater::Limits;
 use crate::confine::descriptors::FIRST_FREE;
 use git2::ConfigLevel;
 use nix::sys::socket::{setsockopt, sockopt::TcpNoDelay};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-/// No configuration but the repository's own, and limits for a remote that stays silent.
+/// Bytes of a pack that are mapped at once, and of all packs: libgit2's defaults would not fit into
+/// the address space that an updater gets.
+const WINDOW: usize = 32 << 20;
+const WINDOWS: usize = 192 << 20;
+/// Bytes of objects that are kept in memory.
+const CACHE: isize = 64 << 20;
+
+/// No configuration but the repository's own, and limits for a remote that stays silent or sends too much.
 ///
 /// # Errors
 /// Those of libgit2's options.
-pub fn set_up(connect_ms: u32, silence_ms: u32) -> Result<(), Fault> {
+pub fn set_up(connect_ms: u32, silence_ms: u32, limits: &Limits) -> Result<(), Fault> {
     let [connect, silence] = [connect_ms, silence_ms].map(|ms| i32::try_from(ms).unwrap_or(i32::MAX));
     for level in [ConfigLevel::ProgramData, ConfigLevel::System, ConfigLevel::XDG, ConfigLevel::Global] {
         // SAFETY: settings. The path is copied.
@@ -28,10 +36,27 @@ pub fn set_up(connect_ms: u32, silence_ms: u32) -> Result<(), Fault> {
     unsafe { git2::opts::set_server_connect_timeout_in_milliseconds(connect) }.map_err(git(Step::Start))?;
     // SAFETY: settings, of numbers.
     unsafe { git2::opts::set_server_timeout_in_milliseconds(silence) }.map_err(git(Step::Start))?;
+    // SAFETY: settings, of numbers.
+    unsafe { git2::opts::set_mwindow_size(WINDOW) }.map_err(git(Step::Start))?;
+    // SAFETY: settings, of numbers.
+    unsafe { git2::opts::set_mwindow_mapped_limit(WINDOWS) }.map_err(git(Step::Start))?;
+    // SAFETY: settings, of numbers.
+    unsafe { git2::opts::set_cache_max_size(CACHE) }.map_err(git(Step::Start))?;
+    set_size(libgit2_sys::GIT_OPT_SET_PACK_MAX_OBJECTS, limits.objects())?;
+    // Of an object that comes as a delta, before its memory is taken.
+    set_size(libgit2_sys::GIT_OPT_SET_PACK_MAX_OBJECT_SIZE, limits.object)?;
     // Objects are hashed when they are read, and what refers to nothing is not written.
     git2::opts::strict_hash_verification(true);
     git2::opts::strict_object_creation(true);
     Ok(())
+}
+
+/// Sets an option that takes one `size_t`.
+fn set_size(option: libgit2_sys::git_libgit2_opt_t, value: u64) -> Result<(), Fault> {
+    let value = usize::try_from(value).unwrap_or(usize::MAX);
+    // SAFETY: settings. Both options take one `size_t` and no pointer.
+    let result = unsafe { libgit2_sys::git_libgit2_opts(option as std::ffi::c_int, value) };
+    if result == 0 { Ok(()) } else { Err(Fault::new(Step::Start, Reason::Other, "libgit2 does not take a limit")) }
 }
 
 /// Where libgit2 looks for `.ssh/known_hosts`: it chooses the kind of host key by what stands there.

@@ -25,6 +25,7 @@ mod tests;
 mod tree;
 mod trigger;
 mod update;
+mod weigh;
 
 use crate::audit::Step;
 use crate::brief::updater::Brief;
@@ -54,6 +55,15 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), StartError> {
+    run_past(|_, _, _| ())
+}
+
+/// Runs one update. `closed` is called with the brief and the links to supervisor and worker when the doors
+/// are closed, before anything is read that the remote or the work tree says.
+///
+/// # Errors
+/// No update was tried, or its outcome could not be told.
+pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result<(), StartError> {
     let Entered { supervisor, doors } = enter(Role::Updater)?;
     let mut supervisor = UnixStream::from(supervisor);
     let brief: Brief = frame::read(&mut supervisor).map_err(StartError::Brief)?;
@@ -68,27 +78,42 @@ fn run() -> Result<(), StartError> {
             let _ = frame::write(&mut &worker, &FromUpdater::Step(step));
         }
     };
-    let close = |reach: &Reach<'_>| doors.close_but(reach).map(drop);
-    let report = update::update(&brief, &order, &update::Tell { say: &say, step: &step }, close)?;
+    let host_key = |key| {
+        // As above.
+        let _ = frame::write(&mut &worker, &FromUpdater::HostKey(key));
+    };
+    let close = |reach: &Reach<'_>| {
+        doors.close_but(reach)?;
+        closed(&brief, &supervisor, &worker);
+        Ok::<_, ConfineError>(())
+    };
+    let report = update::update(&brief, &order, &update::Tell { say: &say, step: &step, host_key: &host_key }, close)?;
     frame::write(&mut &worker, &FromUpdater::Report(report)).map_err(StartError::Report)
 }
 
-/// One line: the supervisor reads lines. A remote can put anything into a message.
+/// Letters of the longest line.
+const LINE: usize = 1_000;
+
+/// One line: the supervisor reads lines. A remote can put anything into a message, of any length.
 fn say(message: &str) {
-    let mut line: String = message.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let mut line: String = message.chars().take(LINE).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     line.push('\n');
     let _nobody_listens = io::stderr().write_all(line.as_bytes());
 }
 
 /// Why no update was tried, or its outcome could not be told.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+pub enum StartError {
+    /// A layer of the confinement does not hold.
     #[error(transparent)]
     Confine(#[from] ConfineError),
+    /// No brief, or none that is one.
     #[error("the supervisor's brief did not come: {0}")]
     Brief(io::Error),
+    /// No order, or none that is one.
     #[error("the worker's order did not come: {0}")]
     Order(io::Error),
+    /// The worker is gone.
     #[error("the worker did not take the report: {0}")]
     Report(io::Error),
 }

@@ -8,84 +8,43 @@
 //! libgit2 then meets is of the right kind, or missing.
 
 use super::beneath::{self, Kind};
-use super::failure::{Fault, git};
-use crate::audit::{Reason, Step};
-use git2::{ObjectType, Repository, Tree};
+use super::failure::Fault;
+use super::weigh::Plan;
+use crate::audit::Step;
 use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use std::collections::HashSet;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-const SYMLINK: i32 = 0o120_000;
-
-/// The paths of a tree's files, links and submodules.
-pub type Paths = HashSet<Vec<u8>>;
-
-/// Removes what stands where `tree` has something of another kind, and gives the tree's paths.
+/// Removes what stands where the plan has something of another kind.
 ///
 /// # Errors
-/// Those of looking and removing, and damage in the tree.
-pub fn clear(repo: &Repository, tree: &Tree<'_>, root: &OwnedFd) -> Result<Paths, Fault> {
-    let mut walk = Walk { repo, path: Vec::new(), paths: Paths::new() };
-    walk.tree(tree, Some(root))?;
-    Ok(walk.paths)
-}
-
-struct Walk<'a> {
-    repo: &'a Repository,
-    path: Vec<u8>,
-    paths: Paths,
-}
-
-impl Walk<'_> {
-    /// `at` is the directory's counterpart in the work tree, `None` where there is none.
-    fn tree(&mut self, tree: &Tree<'_>, at: Option<&OwnedFd>) -> Result<(), Fault> {
-        let mut names = HashSet::new();
-        for entry in tree {
-            let name = entry.name_bytes();
-            if !may_be_named(name) || !names.insert(name.to_vec()) {
-                let message = format!("the remote's tree {} holds {:?}, which it must not", tree.id(), String::from_utf8_lossy(name));
-                return Err(Fault::new(Step::Reset, Reason::Other, message));
-            }
-            let length = self.path.len();
-            self.path.extend_from_slice(name);
-            let wanted = wanted(entry.kind(), entry.filemode());
-            let below = at.map_or(Ok(None), |at| make_way(at, name, wanted)).map_err(|errno| fault(&self.path, errno))?;
-            if entry.kind() == Some(ObjectType::Tree) {
-                let subtree = self.repo.find_tree(entry.id()).map_err(git(Step::Reset))?;
-                self.path.push(b'/');
-                self.tree(&subtree, below.as_ref())?;
-            } else {
-                self.paths.insert(self.path.clone());
-            }
-            self.path.truncate(length);
+/// Those of looking and removing.
+pub fn clear(root: &OwnedFd, plan: &Plan) -> Result<(), Fault> {
+    // The counterparts of the directories above; none where there is none. A plan is not deep.
+    let mut above: Vec<Option<OwnedFd>> = Vec::new();
+    for entry in &plan.entries {
+        above.truncate(entry.depth);
+        let at = above.last().map_or(Some(root), Option::as_ref);
+        let below = at.map_or(Ok(None), |at| make_way(at, entry.name(), entry.kind)).map_err(|errno| fault(&entry.path, errno))?;
+        if entry.is_tree {
+            above.push(below);
         }
-        Ok(())
     }
-}
-
-/// libgit2 refuses these too, but after this walk has made way for them. It knows more of them, by
-/// which other file systems mean `.git`.
-fn may_be_named(name: &[u8]) -> bool {
-    !(name.is_empty() || name.contains(&b'/') || name == b"." || name == b".." || name.eq_ignore_ascii_case(b".git"))
-}
-
-/// What a tree's entry becomes on disk. A submodule is a directory, left to others.
-fn wanted(kind: Option<ObjectType>, mode: i32) -> Kind {
-    match kind {
-        Some(ObjectType::Tree | ObjectType::Commit) => Kind::Directory,
-        _ if mode == SYMLINK => Kind::Link,
-        _ => Kind::File,
-    }
+    Ok(())
 }
 
 /// Removes what is not of the wanted kind; opens the directory where that is what stands there.
 fn make_way(at: &OwnedFd, name: &[u8], wanted: Kind) -> nix::Result<Option<OwnedFd>> {
     let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
-    match beneath::look(at, &name)?.as_ref().map(Kind::of) {
+    let found = beneath::look(at, &name)?;
+    // libgit2 writes into a file that stands there, and so into all of its names; git makes another.
+    if found.is_some_and(|found| Kind::of(&found) == Kind::File && found.st_nlink > 1) {
+        return beneath::remove_file(at, &name).map(|()| None);
+    }
+    match found.as_ref().map(Kind::of) {
         None => Ok(None),
         Some(Kind::Directory) if wanted == Kind::Directory => match beneath::open_directory(at, name.as_c_str()) {
             Err(Errno::ENOENT) => Ok(None),

@@ -4,29 +4,56 @@
 //! have goes first; then the index is written, so that it tracks all that is about to be; then HEAD
 //! moves, so that libgit2 compares the files with the new commit alone; the files come last. Whoever
 //! comes after a kill finds each file in the index or in the commit.
+//!
+//! What is refused is refused before: [`Target::check`] touches nothing but an index that can't be read.
 
 use super::failure::{Fault, git};
 use super::tree::Tree;
+use super::weigh::{self, Plan};
 use super::{fetch, gitdir, prescan};
 use crate::audit::Step;
 use crate::brief::LabelKind;
 use crate::brief::updater::Brief;
 use git2::build::CheckoutBuilder;
 use git2::{Commit, Delta, Index, Repository};
+use std::collections::HashSet;
+
+/// A commit whose tree may be deployed.
+pub struct Target<'c, 'r> {
+    commit: &'c Commit<'r>,
+    plan: Plan,
+    /// As it is to be written.
+    index: Index,
+    /// The paths that it tracked before.
+    tracked: Vec<Vec<u8>>,
+}
+
+impl<'c, 'r> Target<'c, 'r> {
+    /// Looks at the commit's tree: what it would cost, and whether each name in it is allowed.
+    ///
+    /// # Errors
+    /// Those of [`weigh::weigh`], and libgit2's for names and modes that it forbids.
+    pub fn check(repo: &Repository, tree: &Tree, brief: &Brief, commit: &'c Commit<'r>) -> Result<Self, Fault> {
+        let to = commit.tree().map_err(git(Step::Verify))?;
+        let (mut index, tracked) = tracked(repo, tree, &to)?;
+        let plan = weigh::weigh(repo, &to, &index, brief)?;
+        // Keeps the times of what is equal, so that unchanged files need not be read.
+        index.read_tree(&to).map_err(git(Step::Verify))?;
+        Ok(Self { commit, plan, index, tracked })
+    }
+}
 
 /// Writes the index, the refs and the work tree.
 ///
 /// # Errors
 /// Those of libgit2 and of the work tree.
-pub fn reset(repo: &Repository, tree: &Tree, brief: &Brief, commit: &Commit<'_>) -> Result<(), Fault> {
-    let to = commit.tree().map_err(git(Step::Reset))?;
-    let paths = prescan::clear(repo, &to, &tree.root)?;
-    let (mut index, tracked) = tracked(repo, tree, &to)?;
-    for path in tracked.iter().filter(|path| !paths.contains(*path)) {
+pub fn reset(repo: &Repository, tree: &Tree, brief: &Brief, target: Target<'_, '_>) -> Result<(), Fault> {
+    let Target { commit, plan, mut index, tracked } = target;
+    prescan::clear(&tree.root, &plan)?;
+    let kept: HashSet<&[u8]> = plan.entries.iter().filter(|entry| !entry.is_tree).map(|entry| entry.path.as_slice()).collect();
+    for path in tracked.iter().filter(|path| !kept.contains(path.as_slice())) {
         prescan::remove(&tree.root, path)?;
     }
-    // Keeps the times of what is equal, so that unchanged files need not be read.
-    index.read_tree(&to).map_err(git(Step::Reset))?;
     index.write().map_err(git(Step::Reset))?;
     move_refs(repo, brief, commit)?;
     repo.checkout_head(Some(CheckoutBuilder::new().force())).map_err(git(Step::Reset))?;
@@ -43,11 +70,11 @@ fn tracked(repo: &Repository, tree: &Tree, to: &git2::Tree<'_>) -> Result<(Index
         let paths = index.iter().map(|entry| entry.path).collect();
         return Ok((index, paths));
     }
-    gitdir::remove_index(&tree.git).map_err(|errno| Fault::errno(Step::Reset, ".git/index", errno))?;
-    let index = repo.index().map_err(git(Step::Reset))?;
+    gitdir::remove_index(&tree.git).map_err(|errno| Fault::errno(Step::Verify, ".git/index", errno))?;
+    let index = repo.index().map_err(git(Step::Verify))?;
     // Without a readable HEAD nothing is known, and nothing is removed.
     let Ok(from) = repo.head().and_then(|head| head.peel_to_tree()) else { return Ok((index, Vec::new())) };
-    let diff = repo.diff_tree_to_tree(Some(&from), Some(to), None).map_err(git(Step::Reset))?;
+    let diff = repo.diff_tree_to_tree(Some(&from), Some(to), None).map_err(git(Step::Verify))?;
     let gone = diff.deltas().filter(|delta| delta.status() == Delta::Deleted);
     let paths = gone.filter_map(|delta| delta.old_file().path_bytes().map(<[u8]>::to_vec)).collect();
     Ok((index, paths))

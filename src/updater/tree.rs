@@ -71,6 +71,8 @@ impl Tree {
             Some(Kind::File | Kind::Special) => return Err(foreign(format!("{shown} is not a directory: gwg does not follow gitfiles"))),
         };
         let private = beneath::open_or_make_directory(&git, gitdir::PRIVATE, 0o700).map_err(errno)?;
+        // Someone else's could hold the lock for ever, or swap what is in it while it is used.
+        is_ours(&private, &format!("{shown}/gwg"))?;
         let lock = lock(&private, &shown)?;
         crash::begin(&git, &private, &shown)?;
         let tree = Self { root, git, private, _lock: lock };

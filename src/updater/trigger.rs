@@ -8,7 +8,7 @@ use crate::audit::{Reason, Step};
 use crate::confine::reach;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, UtimensatFlags, fstat, futimens, utimensat};
+use nix::sys::stat::{Mode, fstat, futimens};
 use nix::sys::time::TimeSpec;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -70,9 +70,10 @@ impl Trigger {
     pub fn reach(&self) -> Option<reach::Trigger<'_>> {
         match &self.place {
             Place::Inside(_) => None,
-            Place::Beside { directory, file, .. } => {
-                Some(reach::Trigger { directory: directory.as_fd(), file: file.as_ref().map(AsFd::as_fd) })
-            }
+            Place::Beside { directory, file, .. } => Some(match file {
+                Some(file) => reach::Trigger::File(file.as_fd()),
+                None => reach::Trigger::Directory(directory.as_fd()),
+            }),
         }
     }
 
@@ -86,22 +87,13 @@ impl Trigger {
             errno => Fault::errno(Step::Trigger, self.path.display(), errno),
         };
         let file = match self.open(work_tree) {
-            // Whoever waits for it has removed or replaced it since the update began. What stands there
-            // now may not be opened; its time can be set all the same.
-            Err(Errno::EACCES) => return self.set_time(),
+            // Whoever waits for it has removed or replaced it since the update began: what stands there now
+            // may not be opened. The next try looks anew.
+            Err(Errno::EACCES) => return Err(fault(&self.path, "another file than at the start of the update, or none")),
             opened => opened.map_err(errno)?,
         };
         regular(&self.path, Kind::of(&fstat(&file).map_err(errno)?))?;
         futimens(&file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW).map_err(errno)
-    }
-
-    fn set_time(&self) -> Result<(), Fault> {
-        let errno = |errno| Fault::errno(Step::Trigger, self.path.display(), errno);
-        let Place::Beside { directory, name, .. } = &self.place else { return Err(errno(Errno::EACCES)) };
-        let stat = beneath::look(directory, name).map_err(errno)?.ok_or_else(|| errno(Errno::EACCES))?;
-        regular(&self.path, Kind::of(&stat))?;
-        let (now, flag) = (&TimeSpec::UTIME_NOW, UtimensatFlags::NoFollowSymlink);
-        utimensat(directory.as_fd(), name.as_c_str(), now, now, flag).map_err(errno)
     }
 
     fn open(&self, work_tree: BorrowedFd<'_>) -> nix::Result<OwnedFd> {

@@ -2,10 +2,11 @@
 
 use super::endpoint::Endpoint;
 use super::failure::{Fault, git};
+use super::reset::Target;
 use super::tree::Tree;
 use super::trigger::Trigger;
 use super::{crash, damage, fetch, gitdir, host_keys, libgit2, reset, tree};
-use crate::audit::{Reason, Step};
+use crate::audit::{HostKey, Reason, Step};
 use crate::brief::updater::Brief;
 use crate::confine::reach::Reach;
 use crate::ids::CommitId;
@@ -24,6 +25,8 @@ pub struct Tell<'a> {
     pub say: &'a dyn Fn(&str),
     /// A step begins.
     pub step: &'a dyn Fn(Step),
+    /// The server's host key was refused.
+    pub host_key: &'a dyn Fn(HostKey),
 }
 
 /// Brings the work tree level with its remote. `close` confines the process to what it is given; it
@@ -41,7 +44,11 @@ pub fn update<E>(brief: &Brief, order: &Order, tell: &Tell<'_>, close: impl FnOn
         Err(fault) => Err(fault),
     };
     let outcome = outcome.unwrap_or_else(|fault| {
+        let fault = fault.explained(&brief.limits);
         (tell.say)(&fault.to_string());
+        if let Some(key) = fault.host_key {
+            (tell.host_key)(key);
+        }
         Outcome::Failed(fault.failure())
     });
     Ok(Report { old: run.old.get(), outcome, bytes: run.bytes.get() })
@@ -76,7 +83,7 @@ impl Run<'_> {
     fn open(&self) -> Result<Opened, Fault> {
         let brief = self.brief;
         (self.tell.step)(Step::Open);
-        libgit2::set_up(brief.connect_ms, brief.silence_ms)?;
+        libgit2::set_up(brief.connect_ms, brief.silence_ms, &brief.limits)?;
         let _certificates = trust(brief.ca.as_deref())?;
         let root = tree::open_root(brief)?;
         let trigger = brief.trigger.as_deref().map(|path| Trigger::find(path, &brief.directory)).transpose();
@@ -98,7 +105,11 @@ impl Run<'_> {
             Err(damage) if damage.reason == Reason::Corrupt && !self.came_damaged(tree, &damage) => {
                 (self.tell.say)(&format!("{damage}; the repository is damaged and is fetched anew"));
                 gitdir::set_damaged_aside(&tree.git, &self.brief.label).map_err(errno)?;
-                self.fetch_and_reset(tree)?
+                self.fetch_and_reset(tree).or_else(|fault| match fault.reason {
+                    // So it was not the disk: what the remote has is bad, and what was here is as good as it was.
+                    Reason::Corrupt => gitdir::put_back_damaged(&tree.git).map_err(errno).and(Err(fault)),
+                    _ => Err(fault),
+                })?
             }
             result => result?,
         };
@@ -135,8 +146,9 @@ impl Run<'_> {
             None => false,
         };
         let announced_seen = order.announced.is_none_or(|announced| is_in(&repo, announced, tip, &commit));
+        let target = Target::check(&repo, tree, brief, &commit)?;
         (self.tell.step)(Step::Reset);
-        reset::reset(&repo, tree, brief, &commit)?;
+        reset::reset(&repo, tree, brief, target)?;
         Ok(Deployed { new: commit_id(commit.id())?, forced, announced_seen })
     }
 

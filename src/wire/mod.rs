@@ -8,10 +8,12 @@
 //! supervisor ── ToListener ──▶ listener ── Job ─────▶ worker ── Order ──▶ updater
 //! supervisor ◀─ FromListener ─ listener ◀─ JobAnswer ─ worker ◀─ Report ── updater
 //! supervisor ── ToWorker ────▶ worker                        supervisor ── Brief ──▶ updater
-//! supervisor ◀─ FromWorker ─── worker
+//! supervisor ◀─ FromWorker ─── worker                        supervisor ── Brief ──▶ hook
+//!                                                             supervisor ◀─ FromHook ─ hook
 //! ```
 
 pub mod frame;
+pub mod hook;
 pub mod job;
 pub mod listener;
 pub mod order;

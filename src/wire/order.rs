@@ -2,7 +2,7 @@
 //! and the report).
 
 use super::Message;
-use crate::audit::{Failure, Step};
+use crate::audit::{Failure, HostKey, Step};
 use crate::brief::{Key, listener, updater, worker};
 use crate::ids::CommitId;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,8 @@ impl Message for Order {
 pub enum FromUpdater {
     /// It begins a step; steps come in their order, each at most once.
     Step(Step),
+    /// It refused the server's host key: said at most once.
+    HostKey(HostKey),
     /// It has ended its work: said once, last.
     Report(Report),
 }

@@ -1,7 +1,8 @@
 //! supervisor → worker and back.
 
 use super::Message;
-use crate::audit::UpdateEvent;
+use super::hook::{On, Run};
+use crate::audit::{HostKey, ReconcileEvent, UpdateEvent};
 use crate::ids::{Generation, OrderId, RepoId};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub enum ToWorker {
     Updater(OrderId),
     /// The order's updater has ended, or could not be started. Every order ends with this.
     Ended(OrderId, Ended),
+    /// The hook of this repository has ended, or could not be started. Every hook ends with this.
+    HookEnded(RepoId, HookEnded),
     /// Start nothing more, tell what ends, and end when nothing runs.
     Stop,
 }
@@ -49,6 +52,17 @@ pub enum Ended {
     NotStarted,
 }
 
+/// How a hook ended, as far as the worker needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HookEnded {
+    /// With exit status 0.
+    Well,
+    /// In any other way.
+    Badly,
+    /// It was not started: a reload has removed it.
+    Gone,
+}
+
 /// What the worker says to the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
@@ -67,8 +81,14 @@ pub enum FromWorker {
     Alive,
     /// Please start an updater for this repository. Orders are numbered upwards.
     Order(OrderId, RepoId),
+    /// Please run the repository's hook. One at a time for each repository, and none while it is updated.
+    Hook(RepoId, On, Run),
     /// What became of an update.
     Update(UpdateEvent),
+    /// An updater for this repository refused a host key.
+    HostKeyRefused(RepoId, HostKey),
+    /// Repositories are compared with their remotes, or have been.
+    Reconcile(ReconcileEvent),
     /// The listener's or an updater's message was malformed, or out of turn.
     Violation(Culprit),
     /// The state file can't be used; it must be set aside.

@@ -92,7 +92,7 @@ impl Brief {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::brief::worker::KeyIndex;
+    use crate::brief::worker::{Hooks, KeyIndex};
     use crate::ids::DirectoryId;
     use std::fs::File;
 
@@ -107,7 +107,11 @@ mod tests {
         }
         for (id, key, changed) in repos {
             let (id, directory) = (RepoId::new(*id), DirectoryId::from_digest([0; 32]));
-            frame::write(&mut file, &Repo { id, directory, key: key.map(KeyIndex), reconcile: true, changed: *changed }).unwrap();
+            frame::write(
+                &mut file,
+                &Repo { id, directory, key: key.map(KeyIndex), reconcile: true, changed: *changed, hooks: Hooks::default() },
+            )
+            .unwrap();
         }
         file
     }

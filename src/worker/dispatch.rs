@@ -6,11 +6,14 @@
 
 use super::brief::Brief;
 use super::due::{Due, Mark, Retry, Went};
+use super::hooks::{After, Hook, Hooks};
 use super::state::State;
-use crate::audit::{Failure, Reason, Step, UpdateEvent, UpdateResult};
+use crate::audit::{Failure, HostKey, Reason, Step, UpdateEvent, UpdateResult};
 use crate::brief::Key;
-use crate::ids::{DirectoryId, OrderId, RepoId};
+use crate::brief::worker::Repo;
+use crate::ids::{CommitId, DirectoryId, OrderId, RepoId};
 use crate::link::{self, Receiver};
+use crate::wire::hook::Run;
 use crate::wire::order::{FromUpdater, Order, Outcome, Report};
 use crate::wire::worker::Ended;
 use std::collections::BTreeMap;
@@ -23,6 +26,8 @@ pub struct Told {
     pub order: OrderId,
     /// The last step that it began.
     pub step: Step,
+    /// The host key that it refused.
+    pub host_key: Option<HostKey>,
     /// `Err`: a message that no honest updater sends.
     pub report: Result<Option<Report>, Offence>,
 }
@@ -81,9 +86,9 @@ impl Dispatch {
         running.linked = true;
         let told = self.told.clone();
         tokio::spawn(async move {
-            let (step, report) = listen(receiver).await;
+            let heard = listen(order, receiver).await;
             drop(sender);
-            let _ = told.send(Told { order, step, report });
+            let _ = told.send(heard);
         });
         Ok(())
     }
@@ -93,6 +98,11 @@ impl Dispatch {
         if let Some(running) = self.running.get_mut(&order) {
             running.ended = Some(how);
         }
+    }
+
+    /// The repository of an order that has not ended.
+    pub fn repo(&self, order: OrderId) -> Option<RepoId> {
+        self.running.get(&order).map(|running| running.repo)
     }
 
     /// An updater's link has ended.
@@ -124,13 +134,15 @@ impl Dispatch {
 pub struct Closing<'a> {
     pub due: &'a mut Due,
     pub state: &'a mut State,
+    pub hooks: &'a mut Hooks,
+    pub repos: &'a BTreeMap<RepoId, Repo>,
     pub now: Instant,
     /// Spreads retries.
     pub chance: u32,
 }
 
 impl Closing<'_> {
-    fn close(self, running: &Running, outcome: Result<(Report, Current), Failure>) -> UpdateEvent {
+    fn close(mut self, running: &Running, outcome: Result<(Report, Current), Failure>) -> UpdateEvent {
         let ms = millis(self.now - running.since);
         let event = |result| UpdateEvent { repo: running.repo, cause: running.mark.cause, delivery: running.mark.delivery, result };
         let (report, current) = match outcome {
@@ -138,6 +150,9 @@ impl Closing<'_> {
             Err(failure) => {
                 let retry = self.due.end(running.repo, Went::Badly, self.now, self.chance);
                 let Retry { attempt, last, wait } = retry.unwrap_or(Retry { attempt: 1, last: false, wait: Duration::ZERO });
+                if last {
+                    self.after_failure(running.repo, attempt);
+                }
                 return event(UpdateResult::Failed { failure, attempt, last, next_ms: millis(wait), ms });
             }
         };
@@ -151,19 +166,42 @@ impl Closing<'_> {
             }
         }
         let Current { new, forced, triggered, seen } = current;
+        let well = event(UpdateResult::Current { old, new, forced, triggered, bytes: report.bytes, ms });
+        if self.after_success(running, new, seen) {
+            return well;
+        }
         let went = if seen { Went::Well } else { Went::NotSeen };
         match (self.due.end(running.repo, went, self.now, self.chance), running.mark.announced) {
             (Some(retry), Some(announced)) => {
                 event(UpdateResult::AnnouncedNotSeen { announced, new, attempt: retry.attempt, next_ms: millis(retry.wait) })
             }
-            _ => event(UpdateResult::Current { old, new, forced, triggered, bytes: report.bytes, ms }),
+            _ => well,
         }
+    }
+
+    /// Whether a hook is due for what was deployed; then the update ends with it.
+    fn after_success(&mut self, running: &Running, new: CommitId, seen: bool) -> bool {
+        let Some(repo) = self.repos.get(&running.repo) else { return false };
+        let old = self.state.tree(repo.directory).hooked;
+        let Some(failed) = self.hooks.due(repo, old, new) else { return false };
+        self.due.hand_over(repo.id, failed);
+        let run = Run { old, new: Some(new), attempt: failed + 1 };
+        self.hooks.add(Hook { repo: repo.id, run, after: After::Deployed { new, mark: running.mark, seen } });
+        true
+    }
+
+    /// The tries of an update are used up: its hook, where there is one, runs before it is tried again.
+    fn after_failure(&mut self, repo: RepoId, attempt: u32) {
+        let Some(repo) = self.repos.get(&repo).filter(|repo| repo.hooks.failure) else { return };
+        let old = self.state.tree(repo.directory).deployed;
+        self.due.hold(repo.id);
+        self.hooks.add(Hook { repo: repo.id, run: Run { old, new: None, attempt }, after: After::Failed });
     }
 }
 
 /// The good half of an [`Outcome`].
 struct Current {
-    new: crate::ids::CommitId,
+    new: CommitId,
     forced: bool,
     triggered: bool,
     seen: bool,
@@ -195,17 +233,17 @@ fn reason_of(how: Ended) -> Reason {
     }
 }
 
-/// Steps in their order, then one report, then the end.
-async fn listen(mut receiver: Receiver<FromUpdater>) -> (Step, Result<Option<Report>, Offence>) {
-    let mut step = Step::Start;
-    let mut report = None;
+/// Steps in their order, perhaps a host key, then one report, then the end.
+async fn listen(order: OrderId, mut receiver: Receiver<FromUpdater>) -> Told {
+    let mut told = Told { order, step: Step::Start, host_key: None, report: Ok(None) };
     loop {
-        match receiver.recv().await {
-            Ok(None) => return (step, Ok(report)),
-            Ok(Some(FromUpdater::Step(next))) if next > step && report.is_none() => step = next,
-            Ok(Some(FromUpdater::Report(last))) if report.is_none() => report = Some(last),
-            Ok(Some(_)) | Err(link::LinkError::Wire(_)) => return (step, Err(Offence)),
-            Err(link::LinkError::Io(_)) => return (step, Ok(report)),
+        let said = receiver.recv().await;
+        match (said, &told.report) {
+            (Ok(Some(FromUpdater::Step(next))), Ok(None)) if next > told.step => told.step = next,
+            (Ok(Some(FromUpdater::HostKey(key))), Ok(None)) if told.host_key.is_none() => told.host_key = Some(key),
+            (Ok(Some(FromUpdater::Report(last))), Ok(None)) => told.report = Ok(Some(last)),
+            (Ok(Some(_)) | Err(link::LinkError::Wire(_)), _) => return Told { report: Err(Offence), ..told },
+            (Ok(None) | Err(link::LinkError::Io(_)), _) => return told,
         }
     }
 }
@@ -218,8 +256,7 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::audit::Cause;
-    use crate::brief::worker::{Repo, Schedule};
-    use crate::ids::CommitId;
+    use crate::brief::worker::{Hooks as Has, Schedule};
     use crate::wire::frame;
     use std::io::Write;
     use std::os::unix::net::UnixStream;
@@ -243,6 +280,7 @@ mod tests {
         due: Due,
         state: State,
         brief: Brief,
+        hooks: Hooks,
         now: Instant,
         _folder: tempfile::TempDir,
     }
@@ -251,7 +289,14 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let file = std::fs::File::options().read(true).write(true).create_new(true).open(folder.path().join("state")).unwrap();
-            let repo = Repo { id: REPO, directory: DirectoryId::from_digest([1; 32]), key: None, reconcile: false, changed: false };
+            let repo = Repo {
+                id: REPO,
+                directory: DirectoryId::from_digest([1; 32]),
+                key: None,
+                reconcile: false,
+                changed: false,
+                hooks: Has::default(),
+            };
             let schedule = Schedule { threads: 1, retry_count: 3, retry_delay_ms: 1000, reconcile_s: 0 };
             let (told, reports) = mpsc::unbounded_channel();
             let dispatch = Dispatch::new(told);
@@ -262,6 +307,7 @@ mod tests {
                 due: Due::new(schedule, [REPO]),
                 state: State::open(file).unwrap(),
                 brief,
+                hooks: Hooks::new(schedule),
                 now: Instant::now(),
                 _folder: folder,
             }
@@ -289,7 +335,8 @@ mod tests {
 
         fn close(&mut self, order: OrderId) -> Option<UpdateEvent> {
             let now = self.now;
-            let closing = Closing { due: &mut self.due, state: &mut self.state, now, chance: 0 };
+            let Self { due, state, hooks, brief, .. } = self;
+            let closing = Closing { due, state, hooks, repos: &brief.repos, now, chance: 0 };
             self.dispatch.close(order, closing)
         }
     }
@@ -342,7 +389,7 @@ mod tests {
                 let (_sender, receiver) = link::open::<Order, FromUpdater>(ours.into()).unwrap();
                 theirs.write_all(said).unwrap();
                 drop(theirs);
-                assert_eq!(listen(receiver).await.1, Err(Offence), "{said:?}");
+                assert_eq!(listen(OrderId::ZERO, receiver).await.report, Err(Offence), "{said:?}");
             });
         }
     }

@@ -78,9 +78,15 @@ struct Slot {
     not_before: Option<Instant>,
     /// The brief in force does not have it, and its update has not ended.
     gone: bool,
+    /// A hook of the repository waits or runs: no update starts.
+    hook: bool,
 }
 
 impl Slot {
+    fn is_busy(&self) -> bool {
+        self.running.is_some() || self.hook
+    }
+
     fn waits_until(&self, now: Instant) -> Option<Instant> {
         let quiet = self.marked.map(|marked| marked + QUIET);
         let burst = self.began.map(|began| began + BURST).filter(|end| *end > now);
@@ -163,7 +169,7 @@ impl Due {
         while let Some(repo) = self.urgent.pop_front().or_else(|| self.calm.pop_front()) {
             let Some(slot) = self.slots.get_mut(&repo) else { continue };
             // A repository raised from calm to urgent stands in both queues; the first one serves it.
-            if slot.running.is_some() || slot.waits_until(now).is_some() {
+            if slot.is_busy() || slot.waits_until(now).is_some() {
                 continue;
             }
             if let Some(mark) = slot.mark.take() {
@@ -182,7 +188,7 @@ impl Due {
     pub fn end(&mut self, repo: RepoId, went: Went, now: Instant, chance: u32) -> Option<Retry> {
         let slot = self.slots.get_mut(&repo)?;
         let served = slot.running.take()?;
-        self.running -= 1;
+        self.running -= usize::from(!std::mem::take(&mut slot.hook));
         if slot.gone {
             self.slots.remove(&repo);
             return None;
@@ -214,6 +220,31 @@ impl Due {
         retry
     }
 
+    /// The repository's update is done but for its hook: others may use its slot, and the repository itself
+    /// waits for [`Due::end`]. `failed`: tries of the hook that failed, which the wait before the next
+    /// goes by.
+    pub fn hand_over(&mut self, repo: RepoId, failed: u32) {
+        let Some(slot) = self.slots.get_mut(&repo).filter(|slot| slot.running.is_some()) else { return };
+        slot.failed = failed;
+        slot.hook = true;
+        self.running -= 1;
+    }
+
+    /// A hook begins after the update has ended: no other starts before [`Due::free`].
+    pub fn hold(&mut self, repo: RepoId) {
+        if let Some(slot) = self.slots.get_mut(&repo) {
+            slot.hook = true;
+        }
+    }
+
+    /// That hook has ended.
+    pub fn free(&mut self, repo: RepoId, now: Instant) {
+        if let Some(slot) = self.slots.get_mut(&repo) {
+            slot.hook = false;
+        }
+        self.queue(repo, now);
+    }
+
     /// When [`Due::start`] is worth calling again though nothing happened.
     pub fn wake(&self) -> Option<Instant> {
         self.waiting.first().map(|(until, _)| *until)
@@ -232,7 +263,7 @@ impl Due {
     /// Lets a marked repository wait for its time, or for a free slot.
     fn queue(&mut self, repo: RepoId, now: Instant) {
         let Some(slot) = self.slots.get(&repo) else { return };
-        let Some(mark) = slot.mark.filter(|_| slot.running.is_none()) else { return };
+        let Some(mark) = slot.mark.filter(|_| !slot.is_busy()) else { return };
         match slot.waits_until(now) {
             Some(until) => {
                 self.waiting.insert((until, repo));
@@ -324,6 +355,39 @@ mod tests {
         assert!(serve(&mut due, now + QUIET).is_some());
         due.mark(repo(0), PUSH, now + BURST * 2);
         assert!(serve(&mut due, now + BURST * 2).is_some());
+    }
+
+    #[test]
+    fn while_a_hook_runs_others_are_updated_and_the_repository_waits() {
+        let (mut due, now) = due(4);
+        let later = now + BURST * 2;
+        mark_all(&mut due, now);
+        assert_eq!((due.start(now).unwrap().0, due.start(now).unwrap().0, due.start(now)), (repo(0), repo(1), None));
+        due.hand_over(repo(0), 0);
+        assert_eq!(due.start(now).unwrap().0, repo(2), "a hook takes no thread");
+        assert_eq!(due.start(now), None);
+        due.mark(repo(0), PUSH, now);
+        due.end(repo(1), Went::Well, now, 0);
+        assert_eq!(due.start(later).unwrap().0, repo(3), "an update while its hook runs");
+        assert_eq!(due.end(repo(0), Went::Well, later, 0), None);
+        due.end(repo(2), Went::Well, later, 0);
+        assert_eq!(due.start(later).unwrap().0, repo(0), "the push during the hook is lost");
+        due.end(repo(0), Went::Well, later, 0);
+        due.end(repo(3), Went::Well, later, 0);
+        assert_eq!(due.running, 0);
+    }
+
+    #[test]
+    fn a_failed_update_s_hook_holds_the_next_try() {
+        let (mut due, now) = due(1);
+        due.mark(repo(0), PUSH, now);
+        due.start(now).unwrap();
+        let wait = due.end(repo(0), Went::Badly, now, 0).unwrap().wait;
+        due.hold(repo(0));
+        due.mark(repo(0), PUSH, now);
+        assert_eq!(due.start(now + wait), None);
+        due.free(repo(0), now + wait);
+        assert_eq!(due.start(now + wait).unwrap().0, repo(0));
     }
 
     #[test]

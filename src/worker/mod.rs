@@ -7,7 +7,9 @@
 mod brief;
 mod dispatch;
 mod due;
+mod hooks;
 mod inbox;
+mod reconcile;
 mod run;
 mod state;
 

@@ -4,15 +4,19 @@
 use super::brief::Brief;
 use super::dispatch::{Closing, Dispatch, Told};
 use super::due::{Due, Mark};
+use super::hooks::{Ending, Hooks};
 use super::inbox::Inbox;
+use super::reconcile::Reconcile;
 use super::state::State;
-use crate::audit::{Cause, UpdateEvent, UpdateResult};
+use crate::audit::{Cause, ReconcileCause, UpdateEvent, UpdateResult};
 use crate::confine::descriptors;
 use crate::confine::enter::Level;
 use crate::ids::{DirectoryId, Generation, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
+use crate::wire::WireError;
 use crate::wire::job::{Job, JobAnswer};
-use crate::wire::worker::{Culprit, FromWorker, ToWorker};
+use crate::wire::worker::{Culprit, FromWorker, HookEnded, ToWorker};
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -43,6 +47,7 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
     let mut worker = Worker::new(supervisor, brief, state, told, read);
     worker.new_listener(listener)?;
     say(&worker.supervisor, &FromWorker::Ready { landlock: level.landlock })?;
+    worker.reconcile(ReconcileCause::Start, Instant::now())?;
     loop {
         let ordered = worker.order_what_is_due()?;
         if !ordered.is_empty() {
@@ -63,7 +68,7 @@ pub async fn run(supervisor: OwnedFd, listener: OwnedFd, brief: Brief, state: Re
             (place, job) = poll_fn(|cx| next_job(&mut worker.listeners, cx)) => worker.hear_listener(place, job)?,
             Some(told) = reports.recv() => worker.hear_updater(told)?,
             Some((generation, brief)) = briefs.recv() => worker.prepared(generation, brief)?,
-            () = tokio::time::sleep_until(wake.into()) => worker.reconcile_by_clock(),
+            () = tokio::time::sleep_until(wake.into()) => worker.reconcile_by_clock()?,
         }
     }
 }
@@ -93,9 +98,12 @@ struct Worker {
     state: State,
     due: Due,
     dispatch: Dispatch,
+    hooks: Hooks,
     stopping: bool,
     next_reconcile: Option<Instant>,
     crash_reconcile: Option<Instant>,
+    /// The comparison that runs.
+    reconcile: Reconcile,
 }
 
 impl Worker {
@@ -107,6 +115,7 @@ impl Worker {
         read: mpsc::UnboundedSender<(Generation, io::Result<Brief>)>,
     ) -> Self {
         let now = Instant::now();
+        let hooks = Hooks::new(brief.schedule);
         let due = Due::new(brief.schedule, brief.repos.keys().copied());
         let mut worker = Self {
             supervisor,
@@ -119,20 +128,29 @@ impl Worker {
             state,
             due,
             dispatch: Dispatch::new(told),
+            hooks,
             stopping: false,
             next_reconcile: None,
             crash_reconcile: None,
+            reconcile: Reconcile::default(),
         };
-        worker.reconcile(now);
         worker.plan_reconcile(now);
         worker
     }
 
     /// Marks every repository for comparison with its remote, but those that wait for their first push.
-    fn reconcile(&mut self, now: Instant) {
-        for repo in self.brief.repos.values().filter(|repo| repo.reconcile || self.state.knows(repo.directory)) {
-            self.due.mark(repo.id, Mark::RECONCILE, now);
+    fn reconcile(&mut self, cause: ReconcileCause, now: Instant) -> io::Result<()> {
+        let compared = self.brief.repos.values().filter(|repo| repo.reconcile || self.state.knows(repo.directory));
+        let compared: BTreeSet<RepoId> = compared.map(|repo| repo.id).collect();
+        for repo in &compared {
+            self.due.mark(*repo, Mark::RECONCILE, now);
         }
+        self.tell_reconcile(cause, compared, now)
+    }
+
+    fn tell_reconcile(&mut self, cause: ReconcileCause, compared: BTreeSet<RepoId>, now: Instant) -> io::Result<()> {
+        let told = self.reconcile.begin(cause, compared, now);
+        told.into_iter().try_for_each(|event| say(&self.supervisor, &FromWorker::Reconcile(event)))
     }
 
     /// A repository's first push is written down before it is acknowledged: the worker that starts
@@ -174,14 +192,12 @@ impl Worker {
                 Ok(())
             }
             ToWorker::Ping => say(&self.supervisor, &FromWorker::Alive),
-            ToWorker::Reconcile => {
-                self.reconcile_after_crash(Instant::now());
-                Ok(())
-            }
+            ToWorker::Reconcile => self.reconcile_after_crash(Instant::now()),
             ToWorker::Ended(order, how) => {
                 self.dispatch.ended(order, how);
                 self.close(order)
             }
+            ToWorker::HookEnded(repo, how) => self.end_hook(repo, how),
             ToWorker::Stop => {
                 self.stopping = true;
                 Ok(())
@@ -217,13 +233,23 @@ impl Worker {
         let now = Instant::now();
         let before = std::mem::replace(&mut self.brief, brief);
         self.due.rebrief(self.brief.schedule, self.brief.repos.keys().copied());
-        for repo in self.brief.renewed(&before).filter(|repo| repo.reconcile || self.state.knows(repo.directory)) {
-            self.due.renew(repo.id, now);
+        self.hooks.rebrief(self.brief.schedule);
+        let renewed = self.brief.renewed(&before).filter(|repo| repo.reconcile || self.state.knows(repo.directory));
+        let mut compared: BTreeSet<RepoId> = renewed.map(|repo| repo.id).collect();
+        for repo in &compared {
+            self.due.renew(*repo, now);
         }
         if self.brief.schedule.reconcile_s != before.schedule.reconcile_s {
             self.plan_reconcile(now);
         }
-        say(&self.supervisor, &FromWorker::Committed(generation))
+        say(&self.supervisor, &FromWorker::Committed(generation))?;
+        // What the comparison that runs had left is compared by this one, but for what is gone.
+        compared.extend(self.reconcile.left().filter(|repo| self.brief.repos.contains_key(repo)));
+        if compared.is_empty() && self.reconcile.left().next().is_none() {
+            Ok(())
+        } else {
+            self.tell_reconcile(ReconcileCause::Reload, compared, now)
+        }
     }
 
     /// Answers the job that came from the listener at that place, and all that came with it.
@@ -233,11 +259,12 @@ impl Worker {
         loop {
             let job = match next {
                 Ok(Some(job)) => job,
-                Ok(None) | Err(LinkError::Io(_)) => {
+                // Its end, which may come in the middle of a message.
+                Ok(None) | Err(LinkError::Io(_) | LinkError::Wire(WireError::Truncated)) => {
                     self.listeners.swap_remove(place);
                     return Ok(());
                 }
-                Err(LinkError::Wire(_)) => return self.accuse_listener(place),
+                Err(LinkError::Wire(WireError::TooLong(_) | WireError::Malformed)) => return self.accuse_listener(place),
             };
             let Some(listener) = self.listeners.get_mut(place) else { return Ok(()) };
             if listener.inbox.check(&job).is_err() {
@@ -268,6 +295,9 @@ impl Worker {
         if told.report.is_err() {
             say(&self.supervisor, &FromWorker::Violation(Culprit::Updater(order)))?;
         }
+        if let (Some(key), Some(repo)) = (told.host_key, self.dispatch.repo(order)) {
+            say(&self.supervisor, &FromWorker::HostKeyRefused(repo, key))?;
+        }
         self.dispatch.told(told);
         self.close(order)
     }
@@ -278,18 +308,33 @@ impl Worker {
     }
 
     fn close(&mut self, order: OrderId) -> io::Result<()> {
-        let closing = Closing { due: &mut self.due, state: &mut self.state, now: Instant::now(), chance: chance() };
+        let Self { due, state, hooks, brief, .. } = self;
+        let closing = Closing { due, state, hooks, repos: &brief.repos, now: Instant::now(), chance: chance() };
         match self.dispatch.close(order, closing) {
-            Some(event) => say(&self.supervisor, &FromWorker::Update(event)),
+            Some(event) => {
+                say(&self.supervisor, &FromWorker::Update(event))?;
+                let compared = self.reconcile.hear(&event, Instant::now());
+                compared.map_or(Ok(()), |end| say(&self.supervisor, &FromWorker::Reconcile(end)))
+            }
             None => Ok(()),
         }
     }
 
-    /// Orders updates, and says which work trees they are about to write.
+    fn end_hook(&mut self, repo: RepoId, how: HookEnded) -> io::Result<()> {
+        let Self { due, state, brief, .. } = self;
+        let ending = Ending { due, state, repos: &brief.repos, now: Instant::now(), chance: chance() };
+        let events = self.hooks.end(repo, how, ending);
+        events.into_iter().try_for_each(|event| say(&self.supervisor, &FromWorker::Update(event)))
+    }
+
+    /// Orders updates and hooks, and says which work trees they are about to write.
     fn order_what_is_due(&mut self) -> io::Result<Vec<DirectoryId>> {
         let mut ordered = Vec::new();
         if self.stopping {
             return Ok(ordered);
+        }
+        while let Some(hook) = self.hooks.start() {
+            say(&self.supervisor, &FromWorker::Hook(hook.repo, hook.on(), hook.run))?;
         }
         let now = Instant::now();
         while let Some((repo, mark)) = self.due.start(now) {
@@ -313,7 +358,7 @@ impl Worker {
     }
 
     fn is_done(&self) -> bool {
-        self.stopping && self.dispatch.is_idle() && self.listeners.is_empty()
+        self.stopping && self.dispatch.is_idle() && self.hooks.is_idle() && self.listeners.is_empty()
     }
 
     fn wake(&self) -> Instant {
@@ -327,24 +372,26 @@ impl Worker {
         self.next_reconcile = (!every.is_zero()).then(|| now + every + every.mul_f64(f64::from(chance() % 1000) / 10_000.0));
     }
 
-    fn reconcile_by_clock(&mut self) {
+    fn reconcile_by_clock(&mut self) -> io::Result<()> {
         let now = Instant::now();
         if self.next_reconcile.is_some_and(|at| at <= now) {
-            self.reconcile(now);
             self.plan_reconcile(now);
+            self.reconcile(ReconcileCause::Timer, now)?;
         }
+        Ok(())
     }
 
     /// A listener that crashes again and again must not make gwg ask every forge again and again.
-    fn reconcile_after_crash(&mut self, now: Instant) {
+    fn reconcile_after_crash(&mut self, now: Instant) -> io::Result<()> {
         match self.crash_reconcile {
             Some(last) if now < last + CRASH_RECONCILE => {
                 let soon = last + CRASH_RECONCILE;
                 self.next_reconcile = Some(self.next_reconcile.map_or(soon, |at| at.min(soon)));
+                Ok(())
             }
             _ => {
                 self.crash_reconcile = Some(now);
-                self.reconcile(now);
+                self.reconcile(ReconcileCause::ListenerCrash, now)
             }
         }
     }

@@ -1,5 +1,5 @@
 //! What survives a restart, for each work tree: what was last deployed, for which commit the trigger
-//! was last touched, and whether an update has begun and not ended.
+//! was last touched and the hook last ended well, and whether an update has begun and not ended.
 //!
 //! Runs in the worker, on a file that the supervisor opened: the worker opens none. The file is a
 //! redb database, which is whole after a crash at any moment. All records are kept in memory
@@ -17,6 +17,9 @@ const CACHE: usize = 256 << 10;
 type Record = (bool, Option<&'static [u8; 20]>, Option<&'static [u8; 20]>);
 const TREES: TableDefinition<'_, &[u8; 32], Record> = TableDefinition::new("trees");
 
+/// Of those trees that have a hook. A table of its own: a file of an older version has none.
+const HOOKED: TableDefinition<'_, &[u8; 32], &[u8; 20]> = TableDefinition::new("hooked");
+
 type Opener = Box<dyn Fn() -> Result<Database, redb::Error>>;
 
 /// What is known of one work tree.
@@ -28,6 +31,8 @@ pub struct Tree {
     pub deployed: Option<CommitId>,
     /// The commit for which the trigger was last touched.
     pub triggered: Option<CommitId>,
+    /// The commit for which the hook last ended well.
+    pub hooked: Option<CommitId>,
 }
 
 /// Every known work tree.
@@ -54,15 +59,20 @@ impl State {
         let database = open()?;
         let begin = database.begin_write()?;
         begin.open_table(TREES)?;
+        begin.open_table(HOOKED)?;
         begin.commit()?;
         let mut trees = HashMap::new();
-        for record in database.begin_read()?.open_table(TREES)?.iter()? {
+        let read = database.begin_read()?;
+        let hooked = read.open_table(HOOKED)?;
+        for record in read.open_table(TREES)?.iter()? {
             let (directory, tree) = record?;
             let (dirty, deployed, triggered) = tree.value();
             let commit = |bytes: &[u8; 20]| CommitId::from_bytes(*bytes);
-            let tree = Tree { dirty, deployed: deployed.map(commit), triggered: triggered.map(commit) };
+            let hooked = hooked.get(directory.value())?.map(|bytes| commit(bytes.value()));
+            let tree = Tree { dirty, deployed: deployed.map(commit), triggered: triggered.map(commit), hooked };
             trees.insert(DirectoryId::from_digest(*directory.value()), tree);
         }
+        drop((hooked, read));
         Ok(Self { open, database: Some(database), trees })
     }
 
@@ -90,7 +100,17 @@ impl State {
     /// # Errors
     /// As [`State::begin`].
     pub fn deployed(&mut self, directory: DirectoryId, commit: CommitId) -> Result<(), redb::Error> {
-        self.put(directory, Tree { dirty: false, deployed: Some(commit), triggered: Some(commit) })
+        let hooked = self.tree(directory).hooked;
+        self.put(directory, Tree { dirty: false, deployed: Some(commit), triggered: Some(commit), hooked })
+    }
+
+    /// The hook for this commit ended well.
+    ///
+    /// # Errors
+    /// As [`State::begin`].
+    pub fn hooked(&mut self, directory: DirectoryId, commit: CommitId) -> Result<(), redb::Error> {
+        let tree = self.tree(directory);
+        self.put(directory, Tree { hooked: Some(commit), ..tree })
     }
 
     fn put(&mut self, directory: DirectoryId, tree: Tree) -> Result<(), redb::Error> {
@@ -109,7 +129,11 @@ fn write<'a>(database: &Database, trees: impl IntoIterator<Item = (&'a Directory
     let begin = database.begin_write()?;
     {
         let mut table = begin.open_table(TREES)?;
+        let mut hooked = begin.open_table(HOOKED)?;
         for (directory, tree) in trees {
+            if let Some(commit) = &tree.hooked {
+                hooked.insert(directory.as_bytes(), commit.as_bytes())?;
+            }
             let (deployed, triggered) = (tree.deployed.as_ref().map(CommitId::as_bytes), tree.triggered.as_ref().map(CommitId::as_bytes));
             table.insert(directory.as_bytes(), (tree.dirty, deployed, triggered))?;
         }
@@ -143,10 +167,13 @@ mod tests {
         state.begin(two).unwrap();
         drop(state);
         let mut state = open(&path).unwrap();
-        assert_eq!(state.tree(one), Tree { dirty: false, deployed: Some(commit), triggered: Some(commit) });
-        assert_eq!(state.tree(two), Tree { dirty: true, deployed: None, triggered: None });
+        assert_eq!(state.tree(one), Tree { dirty: false, deployed: Some(commit), triggered: Some(commit), hooked: None });
+        assert_eq!(state.tree(two), Tree { dirty: true, ..Tree::default() });
+        state.hooked(one, commit).unwrap();
         state.begin(one).unwrap();
-        assert_eq!(state.tree(one), Tree { dirty: true, deployed: Some(commit), triggered: Some(commit) });
+        drop(state);
+        let state = open(&path).unwrap();
+        assert_eq!(state.tree(one), Tree { dirty: true, deployed: Some(commit), triggered: Some(commit), hooked: Some(commit) });
     }
 
     #[test]

@@ -67,12 +67,15 @@ impl Repo {
 pub struct Config {
     keys: Vec<(String, Value)>,
     repos: Vec<Repo>,
+    format: &'static str,
 }
 
 impl Config {
     /// On loopback; as root with users for the children.
     pub fn new() -> Self {
-        let config = Self { keys: Vec::new(), repos: Vec::new() }.set("listen", "127.0.0.1").set("port", 0);
+        let config = Self { keys: Vec::new(), repos: Vec::new(), format: "yaml" }.set("listen", "127.0.0.1").set("port", 0);
+        // Never the machine's own syslog.
+        let config = config.set("audit", serde_json::json!({"syslog": false}));
         if !need::is_root() {
             return config;
         }
@@ -129,6 +132,39 @@ impl Config {
     /// All repositories.
     pub fn repos(&self) -> &[Repo] {
         &self.repos
+    }
+
+    /// Another format: `yaml`, `toml` or `json`.
+    #[must_use]
+    pub fn format(self, format: &'static str) -> Self {
+        Self { format, ..self }
+    }
+
+    /// Its file's name.
+    pub fn file_name(&self) -> String {
+        format!("gwg.{}", self.format)
+    }
+
+    /// As its file has it.
+    pub fn text(&self) -> String {
+        match self.format {
+            "yaml" => self.yaml(),
+            "toml" => self.toml(),
+            _ => self.json().to_string(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let object = |keys: &[(String, Value)]| Value::Object(keys.iter().cloned().collect());
+        let mut all = object(&self.keys);
+        all["repos"] = self.repos.iter().map(|repo| object(&repo.keys)).collect();
+        all
+    }
+
+    /// Texts, numbers and lists are written alike in JSON and TOML; a nested block is not handled.
+    fn toml(&self) -> String {
+        let lines = |keys: &[(String, Value)]| keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
+        self.repos.iter().fold(lines(&self.keys), |text, repo| text + "[[repos]]\n" + &lines(&repo.keys))
     }
 
     /// As YAML. Values are written as JSON, which YAML contains.

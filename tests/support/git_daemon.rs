@@ -37,7 +37,11 @@ impl GitDaemon {
     }
 }
 
-fn serve(mut stream: TcpStream, root: &Path) -> std::io::Result<()> {
+/// Serves one connection.
+///
+/// # Errors
+/// The client is gone.
+pub fn serve(mut stream: TcpStream, root: &Path) -> std::io::Result<()> {
     let Some(path) = requested(&read_line(&mut stream)?, root) else { return Ok(()) };
     let mut command = remote::command(root);
     command.args(["upload-pack", "--strict", "--timeout=60"]).arg(path);

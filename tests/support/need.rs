@@ -75,6 +75,15 @@ pub fn executables_for_all() -> Option<()> {
     if Path::new(env!("CARGO_BIN_EXE_gwg")).ancestors().all(passable) { Some(()) } else { missing("executables that every user can reach") }
 }
 
+/// A kernel that writes cores where it may: then one that is not written says something.
+pub fn core_dumps() -> Option<()> {
+    use std::os::unix::process::ExitStatusExt;
+    let scratch = tempfile::tempdir().unwrap();
+    let mut crash = std::process::Command::new("sh");
+    crash.args(["-c", "ulimit -c unlimited; kill -SEGV $$"]).current_dir(scratch.path());
+    if crash.status().is_ok_and(|status| status.core_dumped()) { Some(()) } else { missing("core dumps, which this machine does not make") }
+}
+
 /// Whether the tests run as root: children then have users of their own.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()

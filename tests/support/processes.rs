@@ -19,6 +19,11 @@ impl Process {
         Some(Self { pid, started: stat_field(pid, 19)? })
     }
 
+    /// All that there are.
+    pub fn all() -> Vec<Self> {
+        every()
+    }
+
     /// Its pid.
     pub fn pid(self) -> i32 {
         self.pid
@@ -27,6 +32,15 @@ impl Process {
     /// Whether it is there and no zombie.
     pub fn alive(self) -> bool {
         stat_field(self.pid, 19) == Some(self.started) && self.state() != Some('Z')
+    }
+
+    /// Whether it has ended and its parent has not heard of it yet; then its status, as `wait(2)` has it.
+    /// Root sees it of every process.
+    pub fn unheard_end(self) -> Option<i32> {
+        if self.state() != Some('Z') {
+            return None;
+        }
+        stat_field(self.pid, 49).and_then(|status| i32::try_from(status).ok())
     }
 
     /// Sends a signal.
@@ -53,7 +67,7 @@ impl Process {
 
     /// Its children.
     pub fn children(self) -> Vec<Self> {
-        all().into_iter().filter(|process| process.parent() == Some(self.pid)).collect()
+        every().into_iter().filter(|process| process.parent() == Some(self.pid)).collect()
     }
 
     /// All processes below it.
@@ -110,13 +124,13 @@ impl Process {
     }
 }
 
-fn all() -> Vec<Process> {
+fn every() -> Vec<Process> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| Process::of(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// A field of `/proc/PID/stat`, counted from the one after the command: 0 the state, 1 the parent,
-/// 19 the time of the start (`proc(5)`).
+/// 19 the time of the start, 49 the status at its end (`proc(5)`).
 fn stat_field(pid: i32, place: usize) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(") ")?;

@@ -16,6 +16,8 @@ pub const UPDATER: u32 = 64001;
 pub const WORKER: u32 = 64002;
 /// See [`UPDATER`].
 pub const LISTENER: u32 = 64003;
+/// The user of hooks where the tests run as root.
+pub const HOOK: u32 = 64004;
 /// Invokes gwg where a test as root wants to see an ordinary user do it.
 pub const INVOKER: u32 = 64010;
 

@@ -30,6 +30,11 @@ impl Sshd {
         Some(Self { server, directory: directory.to_owned() })
     }
 
+    /// The connections.
+    pub fn server(&self) -> &Loopback {
+        &self.server
+    }
+
     /// Lets a key in.
     pub fn authorize(&self, public: &str) {
         let path = self.directory.join("authorized_keys");

@@ -96,7 +96,7 @@ impl Setting {
         let (port, secret, url) = (self.port, &self.secret, remote.url());
         let (tree, trigger) = (self.tree(), self.trigger());
         let text = format!(
-            "listen: 127.0.0.1\nport: {port}\nconfinement: best-effort\n{users}repos:\n  - path: /site\n    url: {url}\n    label: main\n    secret: {secret}\n    \
+            "listen: 127.0.0.1\nport: {port}\nconfinement: best-effort\naudit: {{syslog: false}}\n{users}repos:\n  - path: /site\n    url: {url}\n    label: main\n    secret: {secret}\n    \
              directory: {}\n    trigger: {}\n",
             tree.display(),
             trigger.display()

@@ -110,8 +110,11 @@ fn every_shipped_example_loads_and_says_the_same() {
         let bench = Bench::new();
         let config = load_moved(&name, &fs::read_to_string(&path).unwrap(), &bench);
         assert_eq!(config.warnings, Vec::<String>::new(), "{name}");
-        let repos: Vec<_> =
-            config.repos.iter().map(|repo| (repo.path.clone(), repo.url.clone(), repo.label.to_string(), repo.directory.clone())).collect();
+        let repos: Vec<_> = config
+            .repos
+            .iter()
+            .map(|repo| (repo.path.clone(), repo.url.clone(), repo.label.to_string(), repo.directory.clone(), repo.limits))
+            .collect();
         seen.push((name, config.listen, config.schedule, repos));
     }
     let names: Vec<_> = seen.iter().map(|(name, ..)| name.as_str()).collect();
@@ -127,10 +130,21 @@ fn the_reference_has_every_key_and_no_other() {
     let mut documented: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned).collect();
     let bench = Bench::new();
     let mut known = Vec::new();
-    for (text, prefix) in [("zzzzzzzzzz: 1\n", ""), ("logging: {zzzzzzzzzz: 1}\n", "logging."), ("repos: [{zzzzzzzzzz: 1}]\n", "")] {
+    for (text, prefix) in [
+        ("zzzzzzzzzz: 1\n", ""),
+        ("logging: {zzzzzzzzzz: 1}\n", "logging."),
+        ("limits: {zzzzzzzzzz: 1}\n", "limits."),
+        ("audit: {zzzzzzzzzz: 1}\n", "audit."),
+        ("repos: [{zzzzzzzzzz: 1}]\n", ""),
+        ("repos: [{hook: {zzzzzzzzzz: 1}}]\n", "hook."),
+    ] {
         let error = bench.error("c.yaml", text);
         let (_, keys) = error.split_once("the keys here are ").unwrap_or_else(|| panic!("{error}"));
-        known.extend(keys.split(", ").filter(|key| !matches!(*key, "logging" | "repos")).map(|key| format!("{prefix}{key}")));
+        known.extend(
+            keys.split(", ")
+                .filter(|key| !matches!(*key, "logging" | "limits" | "audit" | "repos" | "hook"))
+                .map(|key| format!("{prefix}{key}")),
+        );
     }
     documented.sort();
     known.sort();

@@ -188,3 +188,52 @@ fn the_updaters_known_hosts_are_read_as_the_updater() {
     assert!(config.repos[0].known_hosts[0].text.contains("canary"));
     fs::remove_dir_all(HOME).unwrap();
 }
+
+#[test]
+fn a_hook_has_a_user_that_is_neither_root_nor_one_of_the_children() {
+    let Some((bench, _alone)) = root("a_hook_has_a_user") else { return };
+    let of = |keys: &str| format!("{WITH_KEY}    hook: {{command: [/bin/true]{keys}}}\n");
+    for (keys, what) in [
+        ("", "this is missing, and gwg runs as root"),
+        (", user: no-such-user", "useradd --system"),
+        (", user: 0", "is root"),
+        (", user: 64002", "holds keys or secrets"),
+        (", user: 64003", "holds keys or secrets"),
+    ] {
+        let error = load_owned(&bench, 0, &of(keys)).err().unwrap_or_else(|| panic!("accepted: {keys}")).to_string();
+        assert!(error.contains("repos[0].hook.user") && error.contains(what), "{keys}: {error}");
+    }
+    let config = load_owned(&bench, 0, &of(", user: 64321")).unwrap_or_else(|error| panic!("{error}"));
+    let account = config.repos[0].hooks.success.as_ref().unwrap().account.clone().unwrap();
+    assert_eq!((account.uid, account.gid), (STRANGER, STRANGER));
+}
+
+#[test]
+fn a_strangers_configuration_names_no_hook() {
+    let Some((bench, _alone)) = root("names_no_hook") else { return };
+    own(&bench.at("key"), STRANGER);
+    // Not even one of the stranger's own.
+    let text = format!("{WITH_KEY}    hook: {{command: [/bin/true], user: {STRANGER}}}\n");
+    let error = load_owned(&bench, STRANGER, &text).err().unwrap().to_string();
+    assert!(error.contains(":7: repos[0].hook: ") && error.contains("it may name no hook"), "{error}");
+    assert!(load_owned(&bench, 0, &text).is_ok());
+    // A directory above it that is the stranger's counts as much.
+    own(bench.directory.path(), STRANGER);
+    assert!(load_owned(&bench, 0, &text).err().unwrap().to_string().contains("it may name no hook"));
+    own(bench.directory.path(), 0);
+}
+
+#[test]
+fn a_program_is_one_that_the_hook_s_user_can_run() {
+    let Some((bench, _alone)) = root("a_program_is_one") else { return };
+    let text = |program: &str| format!("{WITH_KEY}    hook: {{command: [@/{program}], user: {STRANGER}}}\n");
+    bench.write("private", "#!/bin/sh\n", 0o700);
+    let error = load_owned(&bench, 0, &text("private")).err().unwrap().to_string();
+    assert!(error.contains("repos[0].hook.command") && error.contains("may not run"), "{error}");
+    own(&bench.at("private"), STRANGER);
+    assert_eq!(load_owned(&bench, 0, &text("private")).unwrap_or_else(|error| panic!("{error}")).warnings, Vec::<String>::new());
+    bench.write("another", "#!/bin/sh\n", 0o755);
+    own(&bench.at("another"), STRANGER + 1);
+    let warnings = load_owned(&bench, 0, &text("another")).unwrap_or_else(|error| panic!("{error}")).warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("can write the program, and so run code as")), "{warnings:?}");
+}

@@ -173,6 +173,6 @@ fn a_tree_that_holds_a_link_and_a_directory_of_one_name_is_refused() {
         target.display()
     );
     sh(&world.remote(), &format!("exec bash -ec '{}'", script.replace('\'', "'\\''")));
-    world.fails(Step::Reset, Reason::Other, "which it must not");
+    world.fails(Step::Verify, Reason::Other, "which it must not");
     assert_eq!(fs::read_dir(target).unwrap().count(), 0);
 }

@@ -13,6 +13,11 @@ use std::sync::Arc;
 
 /// A world whose remote is reached over https; gives the authority's certificate.
 fn over_https() -> (World, String) {
+    certified_for("127.0.0.1")
+}
+
+/// The same, with a certificate for this address.
+fn certified_for(address: &str) -> (World, String) {
     let mut world = World::new();
     let authority_key = KeyPair::generate().unwrap();
     let mut parameters = CertificateParams::new(Vec::new()).unwrap();
@@ -21,8 +26,8 @@ fn over_https() -> (World, String) {
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = parameters.self_signed(&authority_key).unwrap().pem();
     let key = KeyPair::generate().unwrap();
-    let mut leaf = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
-    leaf.distinguished_name.push(DnType::CommonName, "127.0.0.1");
+    let mut leaf = CertificateParams::new(vec![address.into()]).unwrap();
+    leaf.distinguished_name.push(DnType::CommonName, address);
     let leaf = leaf.signed_by(&key, &Issuer::new(parameters, authority_key)).unwrap();
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key).unwrap();
@@ -115,6 +120,13 @@ fn logins_missing_pages_and_other_hosts_are_refused() {
     world.fails(Step::Fetch, Reason::Network, "redirect");
     at(&mut world, "moved");
     world.updates_to(world.tip("main"));
+}
+
+#[test]
+fn a_certificate_for_another_address_is_refused() {
+    let (mut world, authority) = certified_for("127.0.0.2");
+    world.brief.ca = Some(authority.into());
+    world.fails(Step::Fetch, Reason::Certificate, "does not match certificate");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::brief::Key;
 use crate::brief::Secret;
 use crate::brief::updater::KnownHosts;
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -198,6 +199,59 @@ fn a_repository_that_is_not_there() {
     let Some((mut world, _server)) = over_ssh("a_repository_that_is_not_there") else { return };
     world.brief.url.push_str("-not");
     world.fails(Step::Fetch, Reason::NoRepository, "does not appear to be a git repository");
+}
+
+#[test]
+fn a_path_that_is_a_command_runs_nothing_on_the_server() {
+    let Some((mut world, _server)) = over_ssh("a_path_that_is_a_command_runs_nothing_on_the_server") else { return };
+    let (honest, ran) = (world.brief.url.clone(), world.home.path().join("ran"));
+    let touch = format!("touch${{IFS}}{}", ran.display());
+    for path in [format!("';{touch};'"), format!("';{touch}#"), format!("$({touch})"), format!("`{touch}`"), format!("|{touch}|")] {
+        world.brief.url = format!("{honest}{path}");
+        world.fails(Step::Fetch, Reason::NoRepository, "does not appear to be a git repository");
+        assert!(!ran.exists(), "{path} was run");
+    }
+}
+
+/// A server that greets as one of ssh, reads until the client has offered its algorithms, and says
+/// `answer`. Gives the world and what the client offered.
+fn over_greeting(answer: &'static [u8]) -> (World, std::thread::JoinHandle<Vec<u8>>) {
+    let mut world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    world.brief.url = format!("ssh://git@127.0.0.1:{}/r", listener.local_addr().unwrap().port());
+    set_known_hosts(&mut world, "* ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\n".into());
+    let offered = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"SSH-2.0-greeting\r\n").unwrap();
+        let (mut offered, mut piece) = (Vec::new(), [0; 4096]);
+        // The offer is one packet; it ends with the languages, which nobody has: enough is half of it.
+        while !offered.windows(9).any(|word| word == b"hmac-sha2") {
+            let length = stream.read(&mut piece).unwrap();
+            assert_ne!(length, 0, "the client left before it offered anything");
+            offered.extend_from_slice(&piece[..length]);
+        }
+        let _it_may_have_left = stream.write_all(answer);
+        let _it_may_have_left = stream.read(&mut piece);
+        offered
+    });
+    (world, offered)
+}
+
+#[test]
+fn a_packet_that_says_to_be_larger_than_any_ends_the_update() {
+    for length in [b"\xff\xff\xff\xff\x04", b"\x7f\xff\xff\xff\x04", b"\x00\x00\x00\x00\x00", b"\x00\x10\x00\x00\x04"] {
+        let (world, offered) = over_greeting(length);
+        world.fails(Step::Fetch, Reason::Network, "");
+        offered.join().unwrap();
+    }
+}
+
+#[test]
+fn the_strict_key_exchange_is_offered() {
+    let (world, offered) = over_greeting(b"");
+    world.fails(Step::Fetch, Reason::Network, "");
+    let offered = String::from_utf8_lossy(&offered.join().unwrap()).into_owned();
+    assert!(offered.contains("kex-strict-c-v00@openssh.com"), "{offered}");
 }
 
 #[test]

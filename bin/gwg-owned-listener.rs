@@ -1,0 +1,4 @@
+//! For tests: a listener that obeys an attacker; see `src/owned/`.
+fn main() -> std::process::ExitCode {
+    gwg::owned_listener_main()
+}

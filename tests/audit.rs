@@ -1,0 +1,345 @@
+//! Audit records as a real syslog daemon receives them: every event from the running gateway, the
+//! accounting of a hostile run, and a syslog that is missing, restarted or stuck.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use std::collections::BTreeMap;
+use support::config::{Config, Repo};
+use support::delivery::{Delivery, exchange};
+use support::gateway::Gateway;
+use support::keys;
+use support::loopback::Mode;
+use support::remote::Remote;
+use support::scratch::Scratch;
+use support::site::{Ground, PATH, Site};
+use support::sshd::Sshd;
+use support::syslog::{Record, Syslog};
+use support::wait;
+
+const AUTHPRIV: u8 = 10 << 3;
+const DAEMON: u8 = 3 << 3;
+
+/// Records go to that daemon.
+fn recorded(syslog: &Syslog) -> Config {
+    Config::new().set("audit", json!({"syslog": true, "socket": syslog.socket()}))
+}
+
+/// A site with a daemon, whose first update has ended.
+fn site() -> Option<(Syslog, Site)> {
+    let ground = Ground::new();
+    let syslog = Syslog::start(&ground.scratch)?;
+    let repo = ground.repo();
+    let site = ground.start(recorded(&syslog).repo(repo));
+    syslog.wait("update.ok", &[("repo", PATH)]);
+    Some((syslog, site))
+}
+
+/// Each number from the first to the last is there, or counted as lost.
+fn assert_no_hole(records: &[Record]) {
+    let seqs: Vec<u64> = records.iter().map(|record| record.number("seq")).collect();
+    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "records out of order, or twice");
+    let gaps = records.iter().filter(|record| record.is("log.gap", &[]) && matches!(record.get("cause"), Some("syslog" | "queue")));
+    let lost: u64 = gaps.map(|record| record.number("lost")).sum();
+    let last = *seqs.last().unwrap();
+    assert_eq!(seqs.len() as u64 + lost, last, "{} records and {lost} lost do not make {last}", seqs.len());
+}
+
+/// How many requests the records tell of.
+fn requests(records: &[Record]) -> u64 {
+    let each = |record: &Record| match record.name.as_str() {
+        "delivery.accepted" | "delivery.ignored" | "delivery.rejected" => 1,
+        "reject.summary" => record.number("count"),
+        "log.gap" if record.get("cause") == Some("listener") => record.number("lost"),
+        _ => 0,
+    };
+    records.iter().map(each).sum()
+}
+
+#[test]
+fn from_a_delivery_s_id_one_finds_what_changed() {
+    let Some((syslog, mut site)) = site() else { return };
+    let before = site.remote.head();
+    let after = site.deploy(&[("README", "second\n")]);
+    let id = [("delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958"), ("repo", PATH)];
+    let accepted = syslog.wait("delivery.accepted", &id);
+    let listener = site.gateway.child("gwg-listener").pid();
+    assert_eq!((accepted.priority, accepted.app.as_str(), accepted.pid), (AUTHPRIV + 6, "gwg", site.gateway.process().pid()));
+    assert_eq!((accepted.get("by"), accepted.number("by_pid")), (Some("gwg-listener"), listener as u64));
+    assert_eq!((accepted.get("src"), accepted.get("event"), accepted.get("coalesced")), (Some("127.0.0.1"), Some("push"), Some("false")));
+    assert_eq!(accepted.get("announced"), Some(after.as_str()));
+    let start = syslog.wait("update.start", &id);
+    assert_eq!((start.priority, start.get("by"), start.get("cause")), (DAEMON + 6, Some("gwg-worker"), Some("delivery")));
+    let ok = syslog.wait("update.ok", &id);
+    assert_eq!((ok.get("old"), ok.get("new"), ok.get("forced")), (Some(before.as_str()), Some(after.as_str()), Some("false")));
+    syslog.wait("trigger.touched", &[("repo", PATH), ("commit", &after)]);
+    site.gateway.stop(Signal::SIGTERM);
+    syslog.wait("service.stop", &[("signal", "SIGTERM")]);
+    assert_no_hole(&syslog.records());
+}
+
+#[test]
+fn the_ordinary_day_is_recorded_from_start_to_stop() {
+    let Some((syslog, mut site)) = site() else { return };
+    let pid = site.gateway.process().pid().to_string();
+    let start = syslog.wait("service.start", &[("seq", "1"), ("pid", &pid), ("by", "gwg")]);
+    assert!(start.priority == DAEMON + 5 && start.get("libgit2").is_some_and(|version| version.starts_with("1.")), "{start:?}");
+    assert!(start.get("openssl").is_some() && start.get("libssh2").is_some(), "{start:?}");
+    syslog.wait("config.loaded", &[("generation", "1"), ("added", "1"), ("removed", "0")]);
+    for role in ["gwg-listener", "gwg-worker"] {
+        let pid = site.gateway.child(role).pid().to_string();
+        syslog.wait("process.start", &[("role", role), ("pid", &pid)]);
+        let level =
+            syslog.wait("confinement.level", &[("role", role), ("pid", &pid), ("caps", "none"), ("no_new_privs", "1"), ("seccomp", "2")]);
+        assert_eq!(level.get("missing").is_some(), level.priority == AUTHPRIV + 1, "{level:?}");
+    }
+    syslog.wait("process.start", &[("role", "gwg-updater"), ("repo", PATH)]);
+    syslog.wait("process.exit", &[("role", "gwg-updater"), ("repo", PATH), ("exit", "0")]);
+    syslog.wait("service.ready", &[("repos", "1")]);
+    syslog.wait("reconcile.start", &[("cause", "start"), ("repos", "1")]);
+    syslog.wait("reconcile.end", &[("cause", "start"), ("repos", "1"), ("behind", "1"), ("failed", "0")]);
+
+    site.gateway.deliver(PATH, &site.remote.head());
+    syslog.wait("update.noop", &[("repo", PATH), ("new", &site.remote.head())]);
+    let unknown = "1234567890123456789012345678901234567890";
+    site.gateway.deliver(PATH, unknown);
+    syslog.wait("update.awaits", &[("repo", PATH), ("announced", unknown), ("attempt", "1")]);
+    site.daemon.set(Mode::HangUp);
+    site.gateway.deliver(PATH, unknown);
+    let failed = syslog.wait("update.failed", &[("repo", PATH), ("step", "fetch"), ("reason", "net")]);
+    assert_eq!(failed.priority, DAEMON + 3);
+    site.gateway.stop(Signal::SIGTERM);
+    syslog.wait("service.stop", &[("signal", "SIGTERM")]);
+    assert_no_hole(&syslog.records());
+}
+
+#[test]
+fn a_child_that_dies_or_breaks_a_rule_is_recorded() {
+    let Some((syslog, site)) = site() else { return };
+    let mut listener = site.gateway.child("gwg-listener");
+    // The kernel's own answer to a forbidden call.
+    listener.signal(Signal::SIGSYS);
+    let pid = listener.pid().to_string();
+    let violation = syslog.wait("confinement.violation", &[("role", "gwg-listener"), ("pid", &pid), ("kind", "seccomp")]);
+    assert_eq!((violation.priority, violation.get("by")), (AUTHPRIV + 2, Some("gwg")));
+    let exit = syslog.wait("process.exit", &[("role", "gwg-listener"), ("pid", &pid), ("signal", "31"), ("wait_s", "0")]);
+    assert_eq!(exit.priority, DAEMON + 3);
+    syslog.wait("reconcile.end", &[("cause", "listener_crash"), ("repos", "1")]);
+    for _ in 0..12 {
+        let next = wait::until("the next listener serves, or waits", || {
+            let next = site.gateway.process().children().into_iter().find(|child| child.name() == "gwg-listener" && *child != listener)?;
+            let pid = next.pid().to_string();
+            syslog.records().iter().any(|record| record.is("confinement.level", &[("pid", &pid)])).then_some(next)
+        });
+        next.kill();
+        listener = next;
+        let pid = listener.pid().to_string();
+        let died = syslog.wait("process.exit", &[("pid", &pid), ("signal", "9")]);
+        if died.number("wait_s") > 0 {
+            break;
+        }
+    }
+    syslog.wait("process.throttled", &[("role", "gwg-listener"), ("reason", "crashes"), ("wait_s", "1")]);
+    assert_no_hole(&syslog.records());
+}
+
+#[test]
+fn a_refused_host_key_is_an_alert() {
+    let scratch = Scratch::new();
+    let (Some(syslog), Some(sshd)) = (Syslog::start(&scratch), Sshd::start(&scratch.directory("sshd"))) else { return };
+    let remote = Remote::new(&scratch.directory("remotes"), "site");
+    sshd.authorize(&keys::generate(scratch.path(), "key", &["-t", "ed25519"], "").public);
+    let known =
+        scratch.file("known_hosts", "other.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\n");
+    let repo = Repo::new(&scratch, PATH, &sshd.url(remote.bare()));
+    let repo = repo.set("sshPrivKey", scratch.path().join("key").to_str().unwrap()).set("knownHosts", known.to_str().unwrap());
+    let _gateway = Gateway::start(&scratch, recorded(&syslog).repo(repo));
+    let refused = syslog.wait("hostkey.refused", &[("repo", PATH), ("key_type", "ed25519")]);
+    assert_eq!(refused.priority, AUTHPRIV + 1);
+    assert!(refused.get("host").unwrap().contains("127.0.0.1:"), "{refused:?}");
+    assert!(refused.get("fingerprint").unwrap().starts_with("SHA256:"), "{refused:?}");
+    syslog.wait("update.failed", &[("repo", PATH), ("reason", "host_key")]);
+}
+
+/// What strangers send, and how many of each.
+fn strangers(site: &Site) -> Vec<(Delivery, &'static str)> {
+    let push = site.gateway.push(PATH, &site.remote.head());
+    let forged = "x\" repo=\"/forged\"] \n<80>1 - - gwg 1 update.ok [gwg@32473 seq=\"9\"]";
+    vec![
+        (push.clone().body("{}"), "bad_signature"),
+        (push.clone().without("X-Hub-Signature-256"), "no_signature"),
+        (push.clone().path("/%22%5D%0a%3c80%3e1"), "unknown_path"),
+        (push.clone().path("/]\"\\x0a"), "unknown_path"),
+        (push.clone().method("PUT"), "method"),
+        (push.clone().header("Content-Type", "text/\"]"), "content_type"),
+        (push.clone().header("X-Hub-Signature-256", "sha256=\"]\\"), "bad_signature"),
+        (push.header("X-GitHub-Delivery", &forged.replace('\n', " ")).without("X-Hub-Signature-256"), "no_signature"),
+    ]
+}
+
+#[test]
+fn a_hostile_run_is_accounted_for_to_the_last_request() {
+    let Some((syslog, mut site)) = site() else { return };
+    let (port, strangers) = (site.gateway.port(), strangers(&site));
+    let ping = Delivery::event(PATH, "ping", &json!({"zen": "\"] forged=\"1"})).sign(support::config::SECRET);
+    let push = site.gateway.push(PATH, &site.remote.head());
+    let (mut hostile, mut ignored, mut accepted) = (0, 0, 0);
+    for round in 0..40 {
+        for (stranger, _) in &strangers {
+            let answer = stranger.send(port);
+            assert!((400..500).contains(&answer.status), "{answer:?}");
+            hostile += 1;
+        }
+        assert_eq!(exchange(port, b"\x00\x01 no HTTP\r\n\r\n").unwrap().status, 400);
+        hostile += 1;
+        if round % 4 == 0 {
+            assert_eq!(ping.send(port).status, 200);
+            assert_eq!(push.send(port).status, 202);
+            (ignored, accepted) = (ignored + 1, accepted + 1);
+        }
+    }
+    site.gateway.stop(Signal::SIGTERM);
+    syslog.wait("service.stop", &[]);
+    wait::until_true("the sums are there", || requests(&syslog.records()) > hostile + ignored + accepted);
+    let records = syslog.records();
+    let count = |name: &str| records.iter().filter(|record| record.name == name).count() as u64;
+    // The test kit asked once whether gwg answers.
+    assert_eq!(requests(&records), hostile + ignored + accepted + 1);
+    assert_eq!((count("delivery.accepted"), count("delivery.ignored")), (accepted, ignored), "a good event was held back");
+    assert!(count("reject.summary") > 0 && count("delivery.rejected") < hostile, "nothing was summed up");
+    assert_no_hole(&records);
+    most_in_a_second(&records);
+    assert!(!records.iter().any(|record| record.get("repo").is_some_and(|repo| repo != PATH)), "a repository that there is not");
+    let known: BTreeMap<&str, ()> = strangers.iter().map(|(_, reason)| (*reason, ())).chain([("malformed", ())]).collect();
+    for record in records.iter().filter(|record| record.name.starts_with("delivery.rejected") || record.name == "reject.summary") {
+        assert!(known.contains_key(record.get("reason").unwrap()), "{record:?}");
+    }
+    // The log has the same rejections, and no more.
+    let lines = site.gateway.log().matching(&["delivery rejected"]).len() as u64;
+    assert_eq!(lines, count("delivery.rejected"));
+}
+
+/// No second has more than ten rejections, by the records' own times.
+fn most_in_a_second(records: &[Record]) {
+    let second = |record: &Record| record.time.split_once('.').unwrap().0.to_owned();
+    let mut seconds: BTreeMap<String, u64> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.name == "delivery.rejected") {
+        *seconds.entry(second(record)).or_default() += 1;
+    }
+    assert!(seconds.values().all(|count| *count <= 10), "{seconds:?}");
+}
+
+#[test]
+fn f18_a_syslog_that_is_missing_restarted_or_stuck_holds_nothing_up() {
+    let ground = Ground::new();
+    let Some(mut syslog) = Syslog::new(&ground.scratch) else { return };
+    let repo = ground.repo();
+    let config = recorded(&syslog).repo(repo);
+    let mut site = ground.start(config);
+    site.tree().wait_for(&site.remote.head(), None);
+    site.deploy(&[("README", "without a syslog\n")]);
+    assert!(syslog.records().is_empty());
+
+    syslog.run();
+    syslog.wait("service.start", &[("seq", "1")]);
+    syslog.wait("update.ok", &[("cause", "delivery")]);
+    for round in 0..3 {
+        syslog.end();
+        let commit = site.deploy(&[("README", &format!("restarted {round}\n"))]);
+        syslog.run();
+        syslog.wait("update.ok", &[("new", &commit)]);
+    }
+
+    syslog.signal(Signal::SIGSTOP);
+    let port = site.gateway.port();
+    let push = site.gateway.push(PATH, &site.remote.head());
+    // More than the kernel's buffer, the waiting records and the queue hold together.
+    let sent = flood(port, &push.request(), 40_000);
+    site.deploy(&[("README", "stuck\n")]);
+    syslog.signal(Signal::SIGCONT);
+    let gap = syslog.wait("log.gap", &[("cause", "syslog")]);
+    assert!(gap.number("lost") > 0 && gap.priority == DAEMON + 4, "{gap:?}");
+    let last = site.deploy(&[("README", "awake\n")]);
+    syslog.wait("update.ok", &[("new", &last)]);
+    site.gateway.stop(Signal::SIGTERM);
+    syslog.wait("service.stop", &[]);
+    let records = syslog.records();
+    assert_no_hole(&records);
+    let lost: u64 = records.iter().filter(|record| record.name == "log.gap").map(|record| record.number("lost")).sum();
+    assert!(requests(&records) + lost >= sent, "{} told and {lost} lost of {sent}", requests(&records));
+}
+
+/// Sends a request again and again over kept connections, and reads the answers. How many were answered.
+fn flood(port: u16, request: &[u8], count: usize) -> u64 {
+    use std::io::{BufRead, BufReader, Write};
+    let text = String::from_utf8_lossy(request).replace("Connection: close\r\n", "");
+    let (batch, threads) = (50, 4);
+    let send = move |text: String| {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
+        for _ in 0..count / threads / batch {
+            stream.write_all(text.repeat(batch).as_bytes()).unwrap();
+            for _ in 0..batch {
+                let status = answers.by_ref().map(|line| line.expect("an answer")).find(|line| line.contains("HTTP/1.1 "));
+                assert!(status.expect("the connection was closed").contains("202"));
+            }
+        }
+        (count / threads / batch * batch) as u64
+    };
+    let running: Vec<_> = (0..threads)
+        .map(|_| {
+            std::thread::spawn({
+                let text = text.clone();
+                move || send(text)
+            })
+        })
+        .collect();
+    running.into_iter().map(|thread| thread.join().unwrap()).sum()
+}
+
+#[test]
+fn tag_and_facility_are_the_configuration_s() {
+    let ground = Ground::new();
+    let Some(syslog) = Syslog::start(&ground.scratch) else { return };
+    let repo = ground.repo();
+    let audit = json!({"syslog": true, "socket": syslog.socket(), "facility": "local6", "tag": "gwg-web"});
+    let _site = ground.start(Config::new().set("audit", audit).repo(repo));
+    let record = syslog.wait("service.ready", &[]);
+    assert_eq!((record.priority, record.app.as_str()), ((22 << 3) + 5, "gwg-web"));
+}
+
+#[test]
+fn configurations_are_recorded_and_the_audit_itself_is_reloaded() {
+    let ground = Ground::new();
+    let Some(syslog) = Syslog::start(&ground.scratch) else { return };
+    let repo = ground.repo();
+    let config = recorded(&syslog).repo(repo);
+    let mut site = ground.start(config.clone());
+    syslog.wait("reconcile.end", &[("cause", "start")]);
+    let file = site.scratch.path().join("gwg.yaml").to_str().unwrap().to_owned();
+    let good = std::fs::read_to_string(&file).unwrap();
+
+    std::fs::write(&file, format!("threadz: 1\n{good}")).unwrap();
+    site.gateway.process().signal(Signal::SIGHUP);
+    let rejected = syslog.wait("config.rejected", &[("file", &file), ("line", "1"), ("key", "threadz")]);
+    assert_eq!((rejected.priority, rejected.get("by")), (AUTHPRIV + 3, Some("gwg")));
+
+    let audit = site.scratch.path().join("audit");
+    let more = json!({"syslog": true, "socket": syslog.socket(), "tag": "gwg-two", "file": audit});
+    let old = good.lines().find(|line| line.starts_with("audit: ")).unwrap();
+    let second = Repo::new(&site.scratch, "/second", &site.daemon.url(site.remote.name()));
+    let text = Config::new().repo(second).yaml();
+    let second = text.split_once("repos:\n").unwrap().1;
+    std::fs::write(&file, good.replace(old, &format!("audit: {more}")) + second).unwrap();
+    site.gateway.process().signal(Signal::SIGHUP);
+    let loaded = syslog.wait("config.loaded", &[("generation", "2"), ("added", "1"), ("changed", "0"), ("removed", "0")]);
+    assert_eq!((loaded.app.as_str(), loaded.get("repos")), ("gwg-two", Some("2")));
+    syslog.wait("reconcile.end", &[("cause", "reload"), ("repos", "1"), ("behind", "1")]);
+    site.gateway.stop(Signal::SIGTERM);
+    syslog.wait("service.stop", &[]);
+    assert_no_hole(&syslog.records());
+    let lines = std::fs::read_to_string(&audit).unwrap();
+    assert!(lines.lines().next().unwrap().contains("config.loaded") && lines.contains("service.stop"), "{lines}");
+}
