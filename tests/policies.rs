@@ -158,7 +158,7 @@ fn each_profile_is_installed_and_loaded() {
 fn the_supervisors_profile_knows_every_place_that_its_sources_name() {
     // Work trees of the system are refused by name, and are no place that it opens.
     let files = [sources("supervisor", &[]), sources("config", &["directories.rs"]), sources("confine", &["reach.rs"])].concat();
-    assert_known("gwg", &files, "/var/lib/gwg", &NOT_OPENED);
+    assert_known("gwg", &files, "/var/lib/gwg", NOT_OPENED);
 }
 
 #[test]
