@@ -81,7 +81,7 @@ pub const CASES: &[Case] = &[
     planted("objects that are not what they are called", "o=$(git rev-parse HEAD:a); for p in .git/objects/pack/*.pack; do chmod +w $p; git unpack-objects -q < $p || true; done; head -c 1000 /dev/urandom > ../x; rm ../x", Deployed),
     planted("a replacement for a commit", "git replace $(git rev-parse HEAD) $(git commit-tree -m evil $(git mktree </dev/null))", Deployed),
     planted("a graft", "mkdir -p .git/info; echo \"$(git rev-parse HEAD) 0707070707070707070707070707070707070707\" > .git/info/grafts", DeployedWith("")),
-    planted("attributes with a filter", "mkdir -p .git/info; echo '* filter=x ident eol=crlf' > .git/info/attributes; git config filter.x.smudge ../../outside/payload", DeployedWith("")),
+    planted("attributes with a filter", "mkdir -p .git/info; echo '* filter=x ident eol=crlf' > .git/info/attributes; git config filter.x.smudge ../../outside/payload", Deployed),
     planted("sparse checkout", "git config core.sparseCheckout true; mkdir -p .git/info; echo '/dir/' > .git/info/sparse-checkout", Deployed),
     planted("a multi-pack index and a commit graph of rubbish", "mkdir -p .git/objects/info; head -c 3000 /dev/urandom > .git/objects/pack/multi-pack-index; head -c 3000 /dev/urandom > .git/objects/info/commit-graph", DeployedWith("")),
     planted("a pack and an index of rubbish", "n=.git/objects/pack/pack-0707070707070707070707070707070707070707; head -c 3000 /dev/urandom > $n.pack; head -c 3000 /dev/urandom > $n.idx", DeployedWith("")),
