@@ -20,7 +20,80 @@ struct Open {
     why: &'static str,
 }
 
-const OPEN: &[Open] = &[];
+const OPEN: &[Open] = &[
+    Open {
+        mac: "apparmor",
+        role: "both",
+        attacks: &[
+            "become-root",
+            "dumpable",
+            "exhaust-descriptors",
+            "fixed-addresses",
+            "fork",
+            "memory-file",
+            "outlive",
+            "raise-limits",
+            "read-keyring",
+            "run-written-memory",
+            "writable-code",
+        ],
+        why: "what a process does with itself is no object of AppArmor's; seccomp, users and limits",
+    },
+    Open {
+        mac: "apparmor",
+        role: "both",
+        attacks: &["limit-twin", "renice-cousin", "renice-supervisor", "renice-twin"],
+        why: "AppArmor is not asked about priorities, nor about limits within one domain; seccomp, users",
+    },
+    Open {
+        mac: "apparmor",
+        role: "both",
+        attacks: &["abstract-socket", "io-uring", "new-user-namespace", "path-socket", "system-v-memory", "touch"],
+        why: "AppArmor 3 on Linux 6.1 does not know them; seccomp, namespaces, users",
+    },
+    Open {
+        mac: "apparmor",
+        role: "both",
+        attacks: &["listen", "mptcp", "tcp", "tcp-fast-open"],
+        why: "AppArmor 3 knows families of sockets, and not who begins; namespaces and seccomp, Landlock",
+    },
+    Open {
+        mac: "apparmor",
+        role: "listener",
+        attacks: &["copy-socket", "reconnect", "shut-down-socket"],
+        why: "the listening socket is its own as much as the supervisor's; seccomp",
+    },
+    Open {
+        mac: "apparmor",
+        role: "updater",
+        attacks: &[
+            "ask-for-path",
+            "chmod",
+            "chmod-descriptor",
+            "climb-out",
+            "list-other-tree",
+            "make-directory",
+            "make-pipe-in-tree",
+            "read-other-tree",
+            "read-through-link",
+            "read-through-symlink",
+            "rename-in",
+            "rename-over",
+            "symlink",
+            "truncate",
+            "unlink",
+            "watch",
+            "write-other-tree",
+        ],
+        why: "the profile knows where work trees lie, and not which one is whose; Landlock",
+    },
+    Open {
+        mac: "apparmor",
+        role: "updater",
+        attacks: &["remote-port-elsewhere", "udp"],
+        why: "its work is to resolve names and to connect",
+    },
+];
 
 fn open(mac: &str, role: &str) -> BTreeSet<&'static str> {
     let those = OPEN.iter().filter(|open| (open.mac == mac || open.mac == "both") && (open.role == role || open.role == "both"));
