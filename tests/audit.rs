@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use support::config::{Config, Repo};
 use support::delivery::{Delivery, exchange};
 use support::gateway::Gateway;
+use support::hook::Notes;
 use support::keys;
 use support::loopback::Mode;
 use support::remote::Remote;
@@ -346,4 +347,26 @@ fn configurations_are_recorded_and_the_audit_itself_is_reloaded() {
     assert_no_hole(&syslog.records());
     let lines = std::fs::read_to_string(&audit).unwrap();
     assert!(lines.lines().next().unwrap().contains("config.loaded") && lines.contains("service.stop"), "{lines}");
+}
+
+#[test]
+fn hooks_are_recorded_with_what_they_print_left_out() {
+    let ground = Ground::new();
+    let Some(syslog) = Syslog::start(&ground.scratch) else { return };
+    let notes = Notes::new(&ground.scratch);
+    let forged = "echo '\"] hook.end [gwg@32473 seq=\"1\"'; printf 'line\\n<86>1 - - gwg - update.ok - -\\n'; exit 3";
+    let repo = ground.repo().set("hook", notes.hook(forged));
+    let mut site = ground.start(recorded(&syslog).set("retry_count", 1).repo(repo));
+    let commit = site.remote.head();
+    let hook = [("repo", PATH), ("on", "success"), ("commit", commit.as_str())];
+    syslog.wait("hook.start", &hook);
+    let end = syslog.wait("hook.end", &hook);
+    assert_eq!((end.get("exit"), end.get("by")), (Some("3"), Some("gwg")));
+    let failed = syslog.wait("hook.failed", &[("repo", PATH), ("new", &commit)]);
+    assert_eq!((failed.priority, failed.get("by")), (DAEMON + 3, Some("gwg-worker")));
+    site.gateway.stop(Signal::SIGTERM);
+    syslog.wait("service.stop", &[]);
+    let records = syslog.records();
+    assert_no_hole(&records);
+    assert!(records.iter().all(|record| record.fields.iter().all(|(_, value)| !value.contains("32473"))), "a hook's words are in a record");
 }

@@ -279,7 +279,7 @@ fn root_without_the_right_to_read_any_file_still_reads_what_another_user_has_clo
     fs::write(&secret, "long enough a secret").unwrap();
     let repo = Repo::new(&scratch, "/site", URL).without("secret").set("secretFile", secret.to_str().unwrap());
     let file = directory.join("gwg.yaml");
-    fs::write(&file, config(repo).without("worker_user").without("listener_user").yaml()).unwrap();
+    fs::write(&file, config(repo).without("worker_user").without("listener_user").without("audit").yaml()).unwrap();
     for (path, mode) in [(&file, 0o600), (&secret, 0o600), (&directory, 0o700)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         scratch::give_to_updater(path);

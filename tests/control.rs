@@ -318,13 +318,13 @@ impl Drop for Following {
 fn log_follows_what_happens() {
     let site = Site::new();
     let mut command: Command = gateway::command(&site.scratch, None);
-    command.args(["log", "--follow", "--json", "-n", "1"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(["log", "--follow", "--json"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = Following(command.spawn().unwrap());
     let log = support::log::Log::default();
     log.collect(child.0.stdout.take().unwrap());
     log.wait(&["current"]);
     let commit = site.deploy(&[("page", "two")]);
-    let line = log.wait_after(1, &["update", &commit]);
+    let line = log.wait(&["update", &commit, "current"]);
     let record: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(record["what"]["update"]["result"]["current"]["new"], commit.as_str(), "{line}");
 }

@@ -3,7 +3,7 @@
 //!
 //! Runs in a guest that enforces one of them (`tests/hosts/cases/owned`), and nowhere else: the environment
 //! says where the owned executables are, and which of the two it is.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod support;
 

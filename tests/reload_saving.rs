@@ -303,6 +303,6 @@ fn a_secret_file_is_watched_like_the_configuration() {
     write(&secret, "the second secret of all\n");
     wait::until_true("the new secret is in force", || push("the second secret of all") == 202);
     assert_eq!(push("the first secret of all"), 401);
-    let line = site.gateway.log().wait(&["config loaded"]);
+    let line = site.gateway.log().wait(&["config loaded", "cause=file"]);
     assert!(line.contains("changed=1") && line.contains("added=0"), "{line}");
 }

@@ -60,7 +60,7 @@ fn config(scratch: &Scratch, site: &Site<'_>, port: u16) -> Result<Value> {
         (0..site.repos).map(|number| if number == site.repos / 2 { pushed(scratch, site) } else { other(scratch, site, number) }).collect();
     let mut config = json!({
         "listen": "127.0.0.1", "port": port, "initialise": false, "repos": repos,
-        "logging": {"format": "text", "output": log(scratch), "level": "info"},
+        "logging": {"format": "text", "output": log(scratch), "level": "info"}, "audit": {"syslog": false},
     });
     if scratch::is_root() {
         config["user"] = scratch::UPDATER.into();

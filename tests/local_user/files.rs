@@ -144,8 +144,9 @@ impl House {
 
     fn seen(&self) -> BTreeMap<PathBuf, String> {
         let mut seen = BTreeMap::new();
-        // The log grows: rejected deliveries are said.
-        look(self.site.scratch.path(), &mut |path| path.ends_with("gwg.log") || path.starts_with(self.at("remotes")), &mut seen);
+        // The log and the history grow: rejected deliveries are said.
+        let grows = |path: &Path| path.ends_with("gwg.log") || path.ends_with("history.jsonl") || path.starts_with(self.at("remotes"));
+        look(self.site.scratch.path(), &mut |path| grows(path), &mut seen);
         seen
     }
 }

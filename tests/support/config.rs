@@ -161,9 +161,13 @@ impl Config {
         all
     }
 
-    /// Texts, numbers and lists are written alike in JSON and TOML; a nested block is not handled.
+    /// Texts, numbers and lists are written alike in JSON and TOML; a nested block becomes dotted keys.
     fn toml(&self) -> String {
-        let lines = |keys: &[(String, Value)]| keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
+        let line = |(key, value): &(String, Value)| match value {
+            Value::Object(block) => block.iter().map(|(inner, value)| format!("{key}.{inner} = {value}\n")).collect(),
+            value => format!("{key} = {value}\n"),
+        };
+        let lines = |keys: &[(String, Value)]| keys.iter().map(line).collect::<String>();
         self.repos.iter().fold(lines(&self.keys), |text, repo| text + "[[repos]]\n" + &lines(&repo.keys))
     }
 
