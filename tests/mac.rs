@@ -105,8 +105,8 @@ fn got(matrix: &Matrix, attacks: &[Attack], role: &str) -> BTreeSet<String> {
     mine.filter(|attack| matrix.outcome(role, &attack.name, NONE).succeeded).map(|attack| attack.name.clone()).collect()
 }
 
-#[test]
 #[ignore = "for a guest that enforces AppArmor or SELinux: tests/hosts/cases/owned"]
+#[test]
 fn an_owned_process_gets_no_more_than_its_domain_leaves_open() {
     let mac = std::env::var("GWG_GUEST_MAC").expect("GWG_GUEST_MAC: apparmor or selinux");
     let house = std::env::var("GWG_GUEST_HOUSE").expect("GWG_GUEST_HOUSE: where the owned executables are");
