@@ -95,14 +95,22 @@ const OPEN: &[Open] = &[
     },
 ];
 
+/// In an emulated machine it takes longer than the attacker waits, or not; `fork` says the same.
+const SLOW: [&str; 1] = ["fork-many"];
+
 fn open(mac: &str, role: &str) -> BTreeSet<&'static str> {
     let those = OPEN.iter().filter(|open| (open.mac == mac || open.mac == "both") && (open.role == role || open.role == "both"));
     those.flat_map(|open| open.attacks).copied().collect()
 }
 
 fn got(matrix: &Matrix, attacks: &[Attack], role: &str) -> BTreeSet<String> {
-    let mine = attacks.iter().filter(|attack| attack.is_for(role));
+    let mine = attacks.iter().filter(|attack| attack.is_for(role) && !SLOW.contains(&attack.name.as_str()));
     mine.filter(|attack| matrix.outcome(role, &attack.name, NONE).succeeded).map(|attack| attack.name.clone()).collect()
+}
+
+/// The beginning of what an attacker said: a directory's bytes, maybe.
+fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '.' } else { letter }).take(24).collect()
 }
 
 #[ignore = "for a guest that enforces AppArmor or SELinux: tests/hosts/cases/owned"]
@@ -126,13 +134,7 @@ fn an_owned_process_gets_no_more_than_its_domain_leaves_open() {
         for attack in attacks.iter().filter(|attack| attack.is_for(role) && real.contains(&attack.name)) {
             let outcome = confined.outcome(role, &attack.name, NONE);
             let verdict = if outcome.succeeded { "GOT" } else { "held" };
-            println!(
-                "  {verdict:5} {:28} {:10} {:24} {}",
-                attack.name,
-                outcome.word,
-                outcome.detail.chars().take(24).collect::<String>(),
-                attack.wants
-            );
+            println!("  {verdict:5} {:28} {:10} {:24} {}", attack.name, outcome.word, printable(&outcome.detail), attack.wants);
         }
         // What is not real here proves nothing.
         let left: BTreeSet<_> = left.iter().map(String::as_str).filter(|name| real.contains(*name)).collect();
