@@ -50,10 +50,11 @@ impl Brief {
     }
 
     /// The repositories that must be compared with their remotes after this brief has followed `before`:
-    /// those that the supervisor calls changed, and those with another key.
+    /// those that the supervisor calls changed, those with another key, and those with a hook that is new,
+    /// which is owed for what is deployed already.
     pub fn renewed<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Repo> {
-        let other_key = |repo: &Repo| before.repos.get(&repo.id).is_some_and(|old| !is_same(before.key(old), self.key(repo)));
-        self.repos.values().filter(move |repo| repo.changed || other_key(repo))
+        let differs = |repo: &Repo, old: &Repo| !is_same(before.key(old), self.key(repo)) || (repo.hooks.success && !old.hooks.success);
+        self.repos.values().filter(move |repo| repo.changed || before.repos.get(&repo.id).is_some_and(|old| differs(repo, old)))
     }
 }
 
@@ -133,6 +134,15 @@ mod tests {
         let renewed: Vec<u32> = after.renewed(&before).map(|repo| repo.id.number()).collect();
         assert_eq!(renewed, [1, 2, 4]);
         assert_eq!(after.highest(), Some(RepoId::new(4)));
+    }
+
+    #[test]
+    fn a_repository_whose_hook_is_new_is_compared() {
+        let before = read(&[], &[(0, None, false), (1, None, false)], 2).unwrap();
+        let mut after = read(&[], &[(0, None, false), (1, None, false)], 2).unwrap();
+        after.repos.get_mut(&RepoId::new(1)).unwrap().hooks.success = true;
+        assert_eq!(after.renewed(&before).map(|repo| repo.id.number()).collect::<Vec<_>>(), [1]);
+        assert_eq!(before.renewed(&after).count(), 0, "a hook that is gone is owed nothing");
     }
 
     #[test]
