@@ -198,8 +198,7 @@ fn who_watches_the_trigger_hears_of_each_update() {
     let (sender, events) = std::sync::mpsc::channel();
     let mut watcher = notify::recommended_watcher(sender).unwrap();
     watcher.watch(trigger.parent().unwrap(), RecursiveMode::NonRecursive).unwrap();
-    let heard =
-        || events.try_iter().flatten().filter(|event| event.paths.contains(&trigger)).map(|event| event.kind).collect::<Vec<_>>();
+    let heard = || events.try_iter().flatten().filter(|event| event.paths.contains(&trigger)).map(|event| event.kind).collect::<Vec<_>>();
     let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
 
     let config = Config::new().repo(ground.repo());
