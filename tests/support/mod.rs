@@ -9,6 +9,7 @@ pub mod as_user;
 pub mod attacks;
 pub mod config;
 pub mod delivery;
+pub mod dns;
 pub mod gateway;
 pub mod git_daemon;
 pub mod hook;
