@@ -6,9 +6,10 @@
 use crate::confine::Role;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// The opened executables.
 pub struct Executables {
@@ -30,6 +31,32 @@ impl Executables {
         let open = |role: Role| open_one(role.name(), &places);
         let (listener, worker) = (open(Role::Listener)?, open(Role::Worker)?);
         Ok(Self { listener, worker, updater: open(Role::Updater)?, hook: open(Role::Hook)? })
+    }
+
+    /// Whether all are of this version: each is asked. `hooks`: gwg-hook too, which not every policy lets run.
+    ///
+    /// # Errors
+    /// One is not, or can't be run.
+    pub fn are_of_one_version(&self, hooks: bool) -> io::Result<()> {
+        let hook = hooks.then_some(Role::Hook);
+        [Role::Listener, Role::Worker, Role::Updater].into_iter().chain(hook).try_for_each(|role| {
+            let name = role.name();
+            let mut command = Command::new(format!("/proc/self/fd/{}", self.of(role).as_raw_fd()));
+            let output =
+                command.arg("--version").stdin(Stdio::null()).output().map_err(|error| io::Error::other(format!("{name}: {error}")))?;
+            let said = String::from_utf8_lossy(&output.stdout);
+            let version = said.strip_prefix(name).and_then(|rest| rest.split_whitespace().next());
+            match version {
+                Some(version) if version == env!("CARGO_PKG_VERSION") => Ok(()),
+                Some(other) => Err(io::Error::other(format!(
+                    "{name} is of version {other}, and gwg of {}: install all of gwg",
+                    env!("CARGO_PKG_VERSION")
+                ))),
+                None => {
+                    Err(io::Error::other(format!("{name} does not tell its version: {}", String::from_utf8_lossy(&output.stderr).trim())))
+                }
+            }
+        })
     }
 
     /// A role's executable.
