@@ -359,6 +359,7 @@ fn only_one_gwg_can_be_in_charge_after_an_upgrade_as_before() {
 
 #[test]
 fn upgrades_reloads_and_changes_mixed_end_with_the_last_configuration_in_force() {
+    // The installation is replaced at any moment of the upgrades, too.
     let Some((installation, mut site)) = site() else { return };
     let (config, supervisor) = (site.gateway.config().clone(), site.gateway.process());
     let pushing = Pushing::start(&site, 40, 200);

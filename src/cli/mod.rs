@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use exit::{Exit, Failure};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -66,6 +67,9 @@ enum Command {
         /// Where that gateway listens.
         #[arg(long)]
         listen: Option<SocketAddr>,
+        /// The children's executables, as it has opened them: NAME=DESCRIPTOR.
+        #[arg(value_parser = descriptor)]
+        executables: Vec<(String, RawFd)>,
     },
     /// Makes a delivery to the running gateway, signed as the forge would.
     Send(ask::send::Wishes),
@@ -157,10 +161,10 @@ pub fn main() -> ExitCode {
         Some(Command::Log(wishes)) => end(ask::log::show(&wishes)),
         Some(Command::Reload(gateway)) => end(ask::reload(&gateway)),
         Some(Command::Upgrade(gateway)) => end(ask::upgrade(&gateway)),
-        Some(Command::Successor { listen }) => {
+        Some(Command::Successor { listen, executables }) => {
             env.dry = true;
             match config::load(flags.config.as_deref(), &env) {
-                Ok(config) => end(could_take_over(&config, listen)),
+                Ok(config) => end(could_take_over(&config, listen, executables)),
                 Err(error) => refuse(&error),
             }
         }
@@ -197,8 +201,13 @@ fn load(origin: &config::Origin) -> (Result<config::Config, config::ConfigError>
     }
 }
 
-fn could_take_over(config: &config::Config, listen: Option<SocketAddr>) -> Result<String, Failure> {
-    match supervisor::could_take_over(config, listen) {
+fn descriptor(text: &str) -> Result<(String, RawFd), String> {
+    let (name, number) = text.split_once('=').ok_or("NAME=DESCRIPTOR is wanted")?;
+    Ok((name.to_owned(), number.parse().map_err(|error| format!("{number}: {error}"))?))
+}
+
+fn could_take_over(config: &config::Config, listen: Option<SocketAddr>, executables: Vec<(String, RawFd)>) -> Result<String, Failure> {
+    match supervisor::could_take_over(config, listen, executables.into_iter().collect()) {
         Ok(()) => Ok(format!("{} {}\n", supervisor::YES, env!("CARGO_PKG_VERSION"))),
         Err(why) => Err(Failure::new(Exit::Failed, why)),
     }

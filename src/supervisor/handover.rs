@@ -7,12 +7,14 @@
 //! over: the configuration is read anew.
 
 use super::briefs;
+use super::executables::{Executables, Named};
 use crate::audit::Before;
 use crate::confine::descriptors;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 /// The variable. Not one of `GWG_…`, which are the configuration's.
 pub const VARIABLE: &str = "HANDOVER_FD";
@@ -35,6 +37,8 @@ pub struct Handover {
     pub control_lock: OwnedFd,
     /// The lock of the state directory.
     pub state_lock: OwnedFd,
+    /// The children's executables.
+    pub executables: Rc<Executables>,
     /// The operators who asked for it, and wait.
     pub askers: Vec<OwnedFd>,
     /// The other could not be run, and why: who gives this takes it himself.
@@ -54,6 +58,7 @@ struct Letter {
     control: RawFd,
     control_lock: RawFd,
     state_lock: RawFd,
+    executables: Named<RawFd>,
     askers: Vec<RawFd>,
     failure: Option<String>,
 }
@@ -78,6 +83,8 @@ pub struct Inherited {
     pub control: Option<(OwnedFd, OwnedFd)>,
     /// The lock of the state directory.
     pub state_lock: Option<OwnedFd>,
+    /// The children's executables: those that were tried.
+    pub executables: Named<OwnedFd>,
     /// Who waits to hear that this gwg serves.
     pub expected: Expected,
 }
@@ -116,7 +123,7 @@ impl Handover {
     /// # Errors
     /// Those of making the letter.
     pub fn leave(&self) -> io::Result<OwnedFd> {
-        let Self { version, seq, listening, is_given, scrapes, control, control_lock, state_lock, askers, failure } = self;
+        let Self { version, seq, listening, is_given, scrapes, control, control_lock, state_lock, executables, askers, failure } = self;
         let mut all = vec![control, control_lock, state_lock];
         all.extend(listening.iter().chain(scrapes).chain(askers));
         all.into_iter().try_for_each(descriptors::outlive_exec)?;
@@ -130,6 +137,7 @@ impl Handover {
             control: control.as_raw_fd(),
             control_lock: control_lock.as_raw_fd(),
             state_lock: state_lock.as_raw_fd(),
+            executables: executables.leave()?,
             askers: askers.iter().map(AsRawFd::as_raw_fd).collect(),
             failure: failure.clone(),
         };
@@ -141,7 +149,8 @@ impl Handover {
 
 impl Letter {
     fn open(self) -> io::Result<Inherited> {
-        let Self { pid: _, version, seq, listening, is_given, scrapes, control, control_lock, state_lock, askers, failure } = self;
+        let Self { pid: _, version, seq, listening, is_given, scrapes, control, control_lock, state_lock, executables, askers, failure } =
+            self;
         let askers = askers.into_iter().map(descriptors::take_outlived).collect::<io::Result<_>>()?;
         Ok(Inherited {
             before: Before::Another { version: version.clone(), seq },
@@ -150,9 +159,18 @@ impl Letter {
             scrapes: scrapes.map(descriptors::take_outlived).transpose()?,
             control: Some((descriptors::take_outlived(control)?, descriptors::take_outlived(control_lock)?)),
             state_lock: Some(descriptors::take_outlived(state_lock)?),
+            executables: take_executables(executables)?,
             expected: Expected { askers, from: Some(version), failure },
         })
     }
+}
+
+/// Takes executables over that were left open.
+///
+/// # Errors
+/// One is not open.
+pub fn take_executables(named: Named<RawFd>) -> io::Result<Named<OwnedFd>> {
+    named.into_iter().map(|(name, number)| Ok((name, descriptors::take_outlived(number)?))).collect()
 }
 
 #[cfg(test)]
@@ -173,6 +191,7 @@ mod tests {
     }
 
     fn handover(askers: usize) -> Handover {
+        let executables = ["gwg-listener", "gwg-worker", "gwg-updater", "gwg-hook"].map(|name| (name.to_owned(), null())).into();
         Handover {
             version: "0.0.9".into(),
             seq: 7,
@@ -182,6 +201,7 @@ mod tests {
             control: null(),
             control_lock: null(),
             state_lock: null(),
+            executables: Rc::new(Executables::open(executables).unwrap()),
             askers: (0..askers).map(|_| null()).collect(),
             failure: None,
         }
@@ -201,6 +221,7 @@ mod tests {
         let after = read(letter).open().unwrap();
         assert_eq!(after.before, Before::Another { version: "0.0.9".into(), seq: 7 });
         assert_eq!((after.is_given, after.expected.askers.len(), after.expected.from.as_deref()), (true, 2, Some("0.0.9")));
+        assert_eq!(after.executables.len(), 4);
         assert!(after.listening.is_some() && after.scrapes.is_none());
         assert!(again.open().is_err(), "taken twice");
     }
@@ -218,7 +239,7 @@ mod tests {
     #[test]
     fn a_letter_of_a_later_version_can_be_read() {
         let text = r#"{"pid":1,"version":"9","seq":1,"listening":null,"is_given":false,"scrapes":null,"control":90,"control_lock":91,
-            "state_lock":92,"askers":[],"failure":null,"something":{"else":true}}"#;
+            "state_lock":92,"executables":{"gwg-something":93},"askers":[],"failure":null,"something":{"else":true}}"#;
         assert_eq!(serde_json::from_str::<Letter>(text).unwrap().version, "9");
     }
 }

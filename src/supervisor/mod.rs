@@ -46,6 +46,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::RandomState;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -67,18 +68,20 @@ pub use handover::is_there as is_handed_over;
 pub use signals::hold_harmless;
 pub use successor::YES;
 
-/// Whether this executable could take the place of a running gateway, which listens there.
+/// Whether this executable could take the place of a running gateway, which listens there and has opened
+/// these executables for it.
 ///
 /// # Errors
 /// Why not.
-pub fn could_take_over(config: &Config, listen: Option<SocketAddr>) -> Result<(), String> {
+pub fn could_take_over(config: &Config, listen: Option<SocketAddr>, executables: BTreeMap<String, RawFd>) -> Result<(), String> {
     if let Some(running) = listen.filter(|running| !activation::serves(*running, config.listen)) {
         let wanted = config.listen;
         return Err(format!("the configuration says to listen on {wanted}, and the gateway listens on {running}: `gwg reload` first"));
     }
     confinement::decide(config.confinement).map_err(|error| error.to_string())?;
     let hooks = config.repos.iter().any(|repo| repo.hooks.success.is_some() || repo.hooks.failure.is_some());
-    executables::Executables::open().and_then(|all| all.are_of_one_version(hooks)).map_err(|error| error.to_string())
+    let executables = handover::take_executables(executables).and_then(executables::Executables::open);
+    executables.and_then(|all| all.are_of_one_version(hooks)).map_err(|error| error.to_string())
 }
 
 /// Runs the gateway until a signal ends it, or another takes its place. 0: it was asked to end. 1: it could
@@ -103,7 +106,7 @@ pub fn main(config: Config, origin: Origin, sources: Sources) -> ExitCode {
 
 fn start(mut config: Config, origin: Origin, sources: Sources, inherited: Inherited) -> Result<End, Box<dyn Error>> {
     // First, while no other descriptor is open that a child's fixed numbers would overwrite.
-    let Inherited { before, listening, is_given, scrapes, control, state_lock, expected } = inherited;
+    let Inherited { before, listening, is_given, scrapes, control, state_lock, executables, expected } = inherited;
     let passed = activation::Passed::take()?.and(listening, is_given);
     descriptors::reserve()?;
     // Run by descriptor, it would bear a number: `ps` and `top` show this.
@@ -112,7 +115,7 @@ fn start(mut config: Config, origin: Origin, sources: Sources, inherited: Inheri
     signals::hold();
     let place = successor::place();
     let output = std::mem::replace(&mut config.logging.output, LogOutput::Stdout);
-    let executables = executables::Executables::open()?;
+    let executables = executables::Executables::open(executables)?;
     if config.accounts.is_some() {
         keep::only_needed().map_err(|error| format!("capabilities: {error}"))?;
     }

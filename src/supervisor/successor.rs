@@ -2,6 +2,7 @@
 //! there; tried as a child before anything is given up; and run, by the descriptor that was tried. Runs in
 //! the supervisor, on its main thread.
 
+use super::executables::Executables;
 use super::handover::{self, Handover};
 use nix::libc::{O_CLOEXEC, O_PATH};
 use nix::unistd::execve;
@@ -15,6 +16,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf, absolute};
 use std::process::{Output, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -26,9 +28,10 @@ const REASON: usize = 8192;
 /// The trial's word for yes; the version follows.
 pub const YES: &str = "can take over:";
 
-/// An executable that was tried.
+/// An executable that was tried, with its children's: what is installed meanwhile does not change them.
 pub struct Successor {
     program: OwnedFd,
+    executables: Executables,
     /// As it says itself.
     pub version: String,
 }
@@ -71,16 +74,21 @@ impl Trial {
     pub async fn run(self) -> Result<Successor, String> {
         let shown = self.path.display().to_string();
         let say = |why: String| format!("{shown}: {why}");
-        let program = open(&self.path).map_err(|error| say(error.to_string()))?;
-        let output = match tokio::time::timeout(TRIAL, self.command(&program).output()).await {
+        let (program, executables) = self.open().map_err(|error| say(error.to_string()))?;
+        let command = self.command(&program, &executables).map_err(|error| say(error.to_string()));
+        let output = match tokio::time::timeout(TRIAL, command?.output()).await {
             Ok(output) => output.map_err(|error| say(format!("it can't be run: {error}")))?,
             Err(_) => return Err(say(format!("its trial takes longer than {} s", TRIAL.as_secs()))),
         };
         let version = judge(&output).map_err(say)?;
-        Ok(Successor { program, version })
+        Ok(Successor { program, executables, version })
     }
 
-    fn command(&self, program: &OwnedFd) -> Command {
+    fn open(&self) -> io::Result<(OwnedFd, Executables)> {
+        Ok((open(&self.path)?, Executables::beside(&self.path.canonicalize()?)?))
+    }
+
+    fn command(&self, program: &OwnedFd, executables: &Executables) -> io::Result<Command> {
         let mut command = Command::new(run_path(program));
         // Its environment is this one's, since the configuration may lean on it; but it is no service.
         for name in [handover::VARIABLE, "NOTIFY_SOCKET", "LISTEN_PID"] {
@@ -93,8 +101,11 @@ impl Trial {
         if let Some(listen) = self.listen {
             command.arg("--listen").arg(listen.to_string());
         }
+        for (name, number) in executables.leave()? {
+            command.arg(format!("{name}={number}"));
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        command
+        Ok(command)
     }
 }
 
@@ -136,8 +147,10 @@ impl Successor {
     /// Runs it in this process, with these arguments and this environment. Comes back only where that is
     /// impossible, with the reason, after this very executable could not be run either.
     pub fn take_over(self, mut handover: Handover) -> io::Error {
+        let mut own = std::mem::replace(&mut handover.executables, Rc::new(self.executables));
         let failed = replace(&run_path(&self.program), &handover);
         // The kernel took what it had tried, and now does not: this gwg goes on, as one that has just started.
+        std::mem::swap(&mut handover.executables, &mut own);
         handover.failure = Some(format!("gwg {} could not be run: {failed}", self.version));
         replace("/proc/self/exe", &handover)
     }

@@ -303,7 +303,7 @@ impl Supervisor {
     pub fn hand_over(self) -> Result<End, Box<dyn Error>> {
         let Self { estate, upgrade, .. } = self;
         let successor = upgrade.successor.ok_or("an upgrade to nothing")?;
-        let Estate { socket, listen_is_given, state, door, mut scrapes, .. } = estate;
+        let Estate { roster, socket, listen_is_given, state, door, mut scrapes, .. } = estate;
         let (control, control_lock) = door.hand_over()?;
         let handover = Handover {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -314,6 +314,7 @@ impl Supervisor {
             control,
             control_lock,
             state_lock: state.into_lock()?,
+            executables: roster.executables(),
             askers: upgrade.askers.into_iter().map(|asker| asker.connection).collect(),
             failure: None,
         };

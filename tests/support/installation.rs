@@ -3,8 +3,7 @@
 
 use super::need;
 use super::scratch::Scratch;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -34,7 +33,7 @@ impl Installation {
             let stripped = installation.shelf.join(format!("{name} {OURS}"));
             assert!(Command::new("strip").arg("-s").arg("-o").args([&stripped, &built]).status().unwrap().success());
             let other = fs::read(&stripped).unwrap();
-            write(&installation.shelf.join(format!("{name} {OTHER}")), &with_version(other));
+            fs::write(installation.shelf.join(format!("{name} {OTHER}")), with_version(other)).unwrap();
         }
         installation.install(OTHER);
         for name in ["gwg", "gwg-worker", "gwg-updater"] {
@@ -54,13 +53,21 @@ impl Installation {
 
     /// Installs one executable of a version.
     pub fn install_one(&self, name: &str, version: &str) {
-        self.replace(name, &fs::read(self.shelf.join(format!("{name} {version}"))).unwrap());
+        self.place(&self.shelf.join(format!("{name} {version}")), name);
     }
 
     /// Puts another file in the place of an executable.
     pub fn replace(&self, name: &str, content: &[u8]) {
+        let file = self.shelf.join(name);
+        fs::write(&file, content).unwrap();
+        self.place(&file, name);
+    }
+
+    /// By another process: what this one writes, another test's child may hold open for a moment, and what is
+    /// open for writing can't be run.
+    fn place(&self, from: &Path, name: &str) {
         let new = self.house.join(format!("{name}.new"));
-        write(&new, content);
+        assert!(Command::new("install").args(["-m", "755"]).args([from, &new]).status().unwrap().success());
         fs::rename(&new, self.path(name)).unwrap();
     }
 
@@ -68,11 +75,6 @@ impl Installation {
     pub fn path(&self, name: &str) -> PathBuf {
         self.house.join(name)
     }
-}
-
-fn write(path: &Path, content: &[u8]) {
-    fs::write(path, content).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
 fn with_version(mut executable: Vec<u8>) -> Vec<u8> {
