@@ -147,7 +147,7 @@ mod tests {
     use crate::wire::control::What;
 
     fn record(at: u64) -> Record {
-        let what = What::Update { cause: Cause::Delivery, delivery: None, result: UpdateResult::Started };
+        let what = What::Update { update: None, cause: Cause::Delivery, delivery: None, result: UpdateResult::Started };
         Record { at: Moment::from_millis(at), repo: Some("/a/repository/with/a/name/of/some/length".into()), what }
     }
 
