@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
+use support::account;
 use support::config::{Config, Repo, SECRET};
 use support::delivery::Delivery;
 use support::gateway;
@@ -295,7 +296,8 @@ impl Pushing {
 
 #[test]
 fn f16_no_signed_request_is_lost_by_adding_removing_renaming_rotating_and_moving() {
-    let mut site = Site::new();
+    let mut site = Site::audited();
+    let mut ports = vec![site.gateway.port()];
     let pushing = Pushing::start(&site, 200);
     let first = site.gateway.config().clone();
     let rotated = "another secret, as long as it must be";
@@ -319,6 +321,7 @@ fn f16_no_signed_request_is_lost_by_adding_removing_renaming_rotating_and_moving
         let port = gateway::free_port();
         site.gateway.reload(first.clone().set("port", port));
         pushing.port.store(port, Ordering::Relaxed);
+        ports.push(port);
         pushing.go_on();
     }
     let (sent, wrong) = pushing.end();
@@ -327,6 +330,7 @@ fn f16_no_signed_request_is_lost_by_adding_removing_renaming_rotating_and_moving
     assert!(site.gateway.log().matching(&["violation"]).is_empty());
     assert_eq!(site.gateway.log().matching(&["process started", "gwg-worker"]).len(), 1);
     site.deploy(&[("README", "at last\n")]);
+    account::assert_exact_of(&mut site, &ports);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct DeliveryEvent {
 /// What somebody claims: printable ASCII, and short. For people to read; nothing is ever decided by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Claim(String);
+pub struct Claim(Box<str>);
 
 impl Claim {
     /// Bytes of the longest.
@@ -37,7 +37,7 @@ impl Claim {
     /// A claim in whatever letters; any byte that is not printable ASCII is escaped, a long one is cut
     /// off. `None` for nothing.
     pub fn of(words: &str) -> Option<Self> {
-        (!words.is_empty()).then(|| Self(text::bounded(words.as_bytes(), Self::MAX)))
+        (!words.is_empty()).then(|| Self(text::bounded(words.as_bytes(), Self::MAX).into()))
     }
 
     /// The words.
@@ -54,7 +54,7 @@ impl fmt::Display for Claim {
 
 impl From<Claim> for String {
     fn from(claim: Claim) -> Self {
-        claim.0
+        claim.0.into()
     }
 }
 
@@ -68,7 +68,7 @@ impl TryFrom<String> for Claim {
 
     fn try_from(words: String) -> Result<Self, NoClaim> {
         let printable = words.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
-        if printable && !words.is_empty() && words.len() <= Self::MAX { Ok(Self(words)) } else { Err(NoClaim) }
+        if printable && !words.is_empty() && words.len() <= Self::MAX { Ok(Self(words.into())) } else { Err(NoClaim) }
     }
 }
 

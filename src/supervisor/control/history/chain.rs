@@ -207,6 +207,7 @@ mod tests {
         assert_eq!(super::of(all.iter(), id(1)), [all[0].clone(), all[1].clone(), all[3].clone(), all[4].clone()]);
         let line = r#"{"at":"2026-11-22T12:00:00.000Z","repo":"/a","what":{"delivery":{"source":"::1","id":"72d3162e-cc78-11e3-81ab-4c9367dc0901","result":{"accepted":{"coalesced":false,"announced":null}}}}}"#;
         let old: Record = serde_json::from_str(line).unwrap();
-        assert_eq!(super::of([&old, &current("/a", 4)].into_iter(), id(1)), [old.clone()]);
+        let all = [old, current("/a", 4)];
+        assert_eq!(super::of(all.iter(), id(1)), all[..1]);
     }
 }
