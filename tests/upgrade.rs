@@ -466,7 +466,8 @@ fn without_root_it_is_the_same() {
     for directory in [repo.text("directory").unwrap(), repo.text("trigger").unwrap()].map(Path::new) {
         support::scratch::give_to(directory.parent().unwrap(), INVOKER);
     }
-    let gateway = Gateway::start_as(&ground.scratch, Config::new().repo(repo), Some(INVOKER));
+    let config = Config::new().without("user").without("worker_user").without("listener_user");
+    let gateway = Gateway::start_as(&ground.scratch, config.repo(repo), Some(INVOKER));
     gateway.tree(PATH).wait_for(&ground.remote.head(), None);
     let supervisor = gateway.process();
     for version in [OTHER, OURS] {
