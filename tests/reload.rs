@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::thread::{self, sleep};
 use std::time::Duration;
+use support::account;
 use support::config::{Config, Repo, SECRET};
 use support::delivery::Delivery;
 use support::gateway;
@@ -235,7 +236,8 @@ fn a_new_listener_that_dies_leaves_the_old_configuration_in_force() {
 
 #[test]
 fn f16_no_signed_request_is_lost_by_adding_removing_renaming_rotating_and_moving() {
-    let mut site = Site::new();
+    let mut site = Site::audited();
+    let mut ports = vec![site.gateway.port()];
     let pushing = Pushing::start(&site, 4, 200);
     let first = site.gateway.config().clone();
     let rotated = "another secret, as long as it must be";
@@ -259,6 +261,7 @@ fn f16_no_signed_request_is_lost_by_adding_removing_renaming_rotating_and_moving
         let port = gateway::free_port();
         site.gateway.reload(first.clone().set("port", port));
         pushing.go_to(port);
+        ports.push(port);
         pushing.go_on();
     }
     let Pushed { sent, wrong, refused: _ } = pushing.end();
@@ -267,6 +270,7 @@ fn f16_no_signed_request_is_lost_by_adding_removing_renaming_rotating_and_moving
     assert!(site.gateway.log().matching(&["violation"]).is_empty());
     assert_eq!(site.gateway.log().matching(&["process started", "gwg-worker"]).len(), 1);
     site.deploy(&[("README", "at last\n")]);
+    account::assert_exact_of(&mut site, &ports);
 }
 
 #[test]

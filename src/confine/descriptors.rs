@@ -56,7 +56,13 @@ pub fn take(number: RawFd) -> nix::Result<OwnedFd> {
 pub struct Brief {
     file: std::fs::File,
     offset: u64,
+    /// What is read and not yet taken: thousands of small frames would each cost two calls. Wiped at the end.
+    ahead: zeroize::Zeroizing<Vec<u8>>,
+    taken: usize,
 }
+
+/// Bytes that are read at once.
+const AHEAD: usize = 64 << 10;
 
 /// Takes the brief's descriptor over; it is closed when the reader is dropped.
 ///
@@ -69,14 +75,21 @@ pub fn take_brief() -> nix::Result<Brief> {
 impl Brief {
     /// Reads a file from its beginning, wherever its own offset stands.
     pub fn of(file: std::fs::File) -> Self {
-        Self { file, offset: 0 }
+        Self { file, offset: 0, ahead: zeroize::Zeroizing::default(), taken: 0 }
     }
 }
 
 impl std::io::Read for Brief {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = std::os::unix::fs::FileExt::read_at(&self.file, buffer, self.offset)?;
-        self.offset += count as u64;
+        if self.taken == self.ahead.len() {
+            self.ahead.resize(AHEAD, 0);
+            let count = std::os::unix::fs::FileExt::read_at(&self.file, &mut self.ahead, self.offset);
+            self.ahead.truncate(*count.as_ref().unwrap_or(&0));
+            self.offset += count? as u64;
+            self.taken = 0;
+        }
+        let count = self.ahead.get(self.taken..).unwrap_or_default().read(buffer)?;
+        self.taken += count;
         Ok(count)
     }
 }

@@ -24,6 +24,7 @@ mod http;
 mod jobs;
 mod outbox;
 mod preface;
+mod pusher;
 mod route;
 mod scrape;
 mod serve;

@@ -298,7 +298,7 @@ impl Supervisor {
             FromWorker::Unusable(generation) => self.reload_answer(birth, generation, Event::Unusable),
             FromWorker::Committed(generation) => self.hear_committed(birth, generation),
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
-            FromWorker::Hook(repo, on, run) => self.start_hook(birth, Wanted { repo, on, run }),
+            FromWorker::Hook(repo, on, run, update) => self.start_hook(birth, Wanted { repo, on, run, update }),
             FromWorker::Update(event) if !was_given(event.repo) => self.accuse(Role::Worker, birth, NEVER_GIVEN),
             FromWorker::Update(event) => self.journal.of(Role::Worker, worker.process.pid).update(&event),
             FromWorker::Reconcile(event) => self.journal.of(Role::Worker, worker.process.pid).reconcile(event),
@@ -389,7 +389,7 @@ impl Supervisor {
         };
         let ears = self.ears.clone();
         let ended = move |how| super::children::tell_later(ears, Heard::HookEnded(wanted.repo, how));
-        if let Err(error) = self.hooks.start(wanted, hook, &self.estate.roster, ended) {
+        if let Err(error) = self.hooks.start(wanted, hook, &self.estate.roster, &self.journal, ended) {
             journal::process_not_started(Role::Hook, &error);
             self.tell_worker(|worker| worker.send(&ToWorker::HookEnded(wanted.repo, HookEnded::Badly)));
         }

@@ -4,7 +4,7 @@ use super::Message;
 use super::hook::{On, Run};
 use super::job::Verdict;
 use crate::audit::{Cause, HostKey, ReconcileEvent, Step, UpdateEvent};
-use crate::ids::{CommitId, Generation, OrderId, RepoId};
+use crate::ids::{CommitId, Generation, OrderId, RepoId, UpdateId};
 use serde::{Deserialize, Serialize};
 
 /// What the supervisor says to the worker.
@@ -90,8 +90,8 @@ pub enum FromWorker {
     Alive,
     /// Please start an updater for this repository. Orders are numbered upwards.
     Order(OrderId, RepoId),
-    /// Please run the repository's hook. One at a time for each repository, and none while it is updated.
-    Hook(RepoId, On, Run),
+    /// Please run the repository's hook, for that update. One at a time for each repository, and none while it is updated.
+    Hook(RepoId, On, Run, UpdateId),
     /// What became of an update.
     Update(UpdateEvent),
     /// An updater for this repository refused a host key.

@@ -8,10 +8,10 @@ use super::hooks::{Ending, Hooks};
 use super::inbox::Inbox;
 use super::reconcile::Reconcile;
 use super::state::State;
-use crate::audit::{Cause, ReconcileCause, UpdateEvent, UpdateResult};
+use crate::audit::{Cause, ReconcileCause, UpdateResult};
 use crate::confine::descriptors;
 use crate::confine::enter::Level;
-use crate::ids::{DirectoryId, Generation, OrderId, RepoId};
+use crate::ids::{DirectoryId, Generation, Moment, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
 use crate::wire::WireError;
 use crate::wire::job::{Job, JobAnswer};
@@ -118,7 +118,7 @@ impl Worker {
     ) -> Self {
         let now = Instant::now();
         let hooks = Hooks::new(brief.schedule);
-        let due = Due::new(brief.schedule, brief.repos.keys().copied());
+        let due = Due::new(brief.schedule, brief.repos.keys().copied()).numbered_since(Moment::now());
         let mut worker = Self {
             supervisor,
             listeners: Vec::new(),
@@ -268,8 +268,7 @@ impl Worker {
     /// The answer goes out before what it leads to: whoever waits takes no earlier update for it.
     fn mark_for_operator(&mut self, repo: RepoId) -> io::Result<()> {
         self.remember(repo);
-        let mark = Mark { cause: Cause::Operator, announced: None, delivery: None };
-        let verdict = self.due.mark(repo, mark, Instant::now());
+        let verdict = self.due.mark(repo, Mark::of(Cause::Operator), Instant::now());
         say(&self.supervisor, &FromWorker::Marked(repo, verdict))
     }
 
@@ -303,7 +302,7 @@ impl Worker {
                 return self.accuse_listener(place);
             }
             self.remember(job.repo);
-            let mark = Mark { cause: Cause::Delivery, announced: job.announced, delivery: job.delivery };
+            let mark = Mark { announced: job.announced, delivery: job.delivery, ..Mark::of(Cause::Delivery) };
             let answer = JobAnswer { number: job.number, verdict: self.due.mark(job.repo, mark, now) };
             let Some(listener) = self.listeners.get_mut(place) else { return Ok(()) };
             match listener.answers.send(&answer) {
@@ -369,15 +368,14 @@ impl Worker {
             return Ok(ordered);
         }
         while let Some(hook) = self.hooks.start() {
-            say(&self.supervisor, &FromWorker::Hook(hook.repo, hook.on(), hook.run))?;
+            say(&self.supervisor, &FromWorker::Hook(hook.repo, hook.on(), hook.run, hook.update()))?;
         }
         let now = Instant::now();
         while let Some((repo, mark)) = self.due.start(now) {
             let tree = self.brief.repos.get(&repo).map(|repo| repo.directory);
             let order = self.dispatch.order(repo, tree, mark, now);
             say(&self.supervisor, &FromWorker::Order(order, repo))?;
-            let event = UpdateEvent { repo, cause: mark.cause, delivery: mark.delivery, result: UpdateResult::Started };
-            say(&self.supervisor, &FromWorker::Update(event))?;
+            say(&self.supervisor, &FromWorker::Update(mark.event(repo, UpdateResult::Started)))?;
             ordered.extend(tree);
         }
         Ok(ordered)

@@ -5,10 +5,13 @@
 //! Each test file compiles this on its own and uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod account;
+pub mod ambush;
 pub mod as_user;
 pub mod attacks;
 pub mod config;
 pub mod delivery;
+pub mod dns;
 pub mod gateway;
 pub mod git_daemon;
 pub mod hook;

@@ -68,7 +68,11 @@ pub async fn hold(client: &mut Client, right: Right, uid: u32, house: House) {
 async fn answer(client: &mut Client, request: Request, right: Right, uid: u32, house: &House) -> Result<(), Stop> {
     match request {
         Request::Status { repos } => status(client, house, repos).await,
-        Request::Log { repos, last, follow } => log(client, house, repos, last, follow).await,
+        Request::Log { repos: _, delivery: Some(id), last, follow: _ } => {
+            let all = house.ledger.read(|pages| pages.history.of_delivery(id));
+            tell(client, all.get(all.len().saturating_sub(last as usize)..).unwrap_or_default()).await
+        }
+        Request::Log { repos, delivery: None, last, follow } => log(client, house, repos, last, follow).await,
         Request::Metrics => {
             let text = house.figures().await.ok_or(Stop::Gone)?.text;
             // In pieces that fit into a frame.
@@ -203,9 +207,7 @@ async fn log(client: &mut Client, house: &House, names: Vec<String>, last: u32, 
     let wanted = |record: &Record| known.is_empty() || record.repo.as_ref().is_some_and(|name| known.contains(name));
     let mut following = follow.then(|| house.ledger.follow());
     let last = house.ledger.read(|pages| pages.history.last(last as usize, wanted));
-    for some in last.chunks(RECORDS) {
-        client.say(&Answer::Records(some.to_vec())).await?;
-    }
+    tell(client, &last).await?;
     let Some(following) = &mut following else { return Ok(()) };
     loop {
         let record = tokio::select! {
@@ -216,6 +218,13 @@ async fn log(client: &mut Client, house: &House, names: Vec<String>, last: u32, 
             client.say(&Answer::Records(vec![record])).await?;
         }
     }
+}
+
+async fn tell(client: &mut Client, records: &[Record]) -> Result<(), Stop> {
+    for some in records.chunks(RECORDS) {
+        client.say(&Answer::Records(some.to_vec())).await?;
+    }
+    Ok(())
 }
 
 /// What is awaited of one repository.
