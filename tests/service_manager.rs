@@ -242,3 +242,24 @@ fn no_child_learns_of_the_service_manager() {
         assert!(environment.is_empty(), "{}: {}", child.name(), String::from_utf8_lossy(&environment));
     }
 }
+
+#[test]
+fn an_upgrade_in_place_is_told_as_a_reload_and_keeps_a_socket_units_socket() {
+    let ground = Ground::new();
+    let manager = Manager::new(&ground.scratch);
+    let (socket, port) = listener();
+    let service = manager.start(&config(ground.repo(), free_port()), &[("WATCHDOG_USEC", "400000")], Some(("gwg.socket", &socket)));
+    manager.hear("READY=1");
+    let process = Process::of(service.child.id().cast_signed()).unwrap();
+    for _ in 0..2 {
+        let mark = service.log.mark();
+        process.signal(Signal::SIGUSR2);
+        let (said, _) = manager.hear("RELOADING=1");
+        assert!(said.contains("MONOTONIC_USEC="), "{said}");
+        manager.hear("READY=1");
+        manager.hear("WATCHDOG=1");
+        service.log.wait_after(mark, &["upgraded in place", &format!("pid={}", process.pid())]);
+        service.log.wait_after(mark, &["ready", &format!("listen=127.0.0.1:{port}")]);
+        assert_eq!(delivery::Delivery::event("/", "ping", &serde_json::json!({})).send(port).status, 404);
+    }
+}

@@ -290,7 +290,7 @@ impl Supervisor {
                 journal::process_confined(Role::Worker, worker.process.pid, landlock);
                 self.estate.ledger.confined(Role::Worker, landlock);
                 self.say_ready();
-                self.hold_worker();
+                self.hold_new_worker();
                 self.begin_reload_if_there_is_room();
             }
             FromWorker::Alive => worker.pulse.answered(),

@@ -147,10 +147,10 @@ impl Successor {
     /// Runs it in this process, with these arguments and this environment. Comes back only where that is
     /// impossible, with the reason, after this very executable could not be run either.
     pub fn take_over(self, mut handover: Handover) -> io::Error {
-        let mut own = std::mem::replace(&mut handover.executables, Rc::new(self.executables));
+        let own = std::mem::replace(&mut handover.executables, Rc::new(self.executables));
         let failed = replace(&run_path(&self.program), &handover);
         // The kernel took what it had tried, and now does not: this gwg goes on, as one that has just started.
-        std::mem::swap(&mut handover.executables, &mut own);
+        handover.executables = own;
         handover.failure = Some(format!("gwg {} could not be run: {failed}", self.version));
         replace("/proc/self/exe", &handover)
     }

@@ -120,6 +120,8 @@ pub struct Upgrade {
     /// Counts stages, so that a deadline of one that has passed is not taken for that of another.
     stages: u64,
     late: bool,
+    /// How often the running worker was told to hold, and has not answered.
+    told: u32,
     /// The worker that has said that it starts nothing.
     holder: Option<children::Birth>,
     /// Where the executable is, or why that is not known.
@@ -132,7 +134,7 @@ impl Upgrade {
     /// None is wanted. Make it at start: see `successor::place`.
     pub fn new(place: io::Result<PathBuf>) -> Self {
         let place = place.map_err(|error| format!("where this executable is can't be told: {error}"));
-        Self { stage: Stage::Idle, stages: 0, late: false, holder: None, place, askers: Vec::new(), successor: None }
+        Self { stage: Stage::Idle, stages: 0, late: false, told: 0, holder: None, place, askers: Vec::new(), successor: None }
     }
 
     /// Whether nothing new may begin: it is under way.
@@ -171,16 +173,27 @@ impl Supervisor {
 
     /// The worker starts nothing more. False where nobody has asked it for that.
     pub fn hear_holds(&mut self, worker: children::Birth) -> bool {
-        let asked = self.upgrade.stage.is_holding();
-        if asked {
+        let asked = self.upgrade.told > 0;
+        self.upgrade.told = self.upgrade.told.saturating_sub(1);
+        // The answer may come when the upgrade was refused meanwhile, or to another one before this.
+        if self.upgrade.stage.is_holding() && self.upgrade.told == 0 {
             self.upgrade.holder = Some(worker);
         }
         asked
     }
 
-    /// A worker serves: one that was started meanwhile is to start nothing either.
-    pub fn hold_worker(&self) {
+    /// A worker serves that was started meanwhile: it is to start nothing either.
+    pub fn hold_new_worker(&mut self) {
+        self.upgrade.told = 0;
         if self.upgrade.stage.is_holding() {
+            self.hold_worker();
+        }
+    }
+
+    fn hold_worker(&mut self) {
+        // One that is not ready yet is told when it is.
+        if self.worker.as_ref().is_some_and(|worker| worker.ready) {
+            self.upgrade.told += 1;
             self.tell_worker(|worker| worker.send(&ToWorker::Hold));
         }
     }

@@ -205,7 +205,14 @@ impl Due {
         while let Some(repo) = self.urgent.pop_front().or_else(|| self.calm.pop_front()) {
             let Some(slot) = self.slots.get_mut(&repo) else { continue };
             // A repository raised from calm to urgent stands in both queues; the first one serves it.
-            if slot.is_busy() || slot.waits_until(now).is_some() {
+            if slot.is_busy() {
+                continue;
+            }
+            if let Some(until) = slot.waits_until(now) {
+                // A push that came while it stood here, for want of a slot, made it wait again.
+                if slot.mark.is_some() {
+                    self.waiting.insert((until, repo));
+                }
                 continue;
             }
             if let Some(mark) = slot.mark.take() {
@@ -366,6 +373,27 @@ mod tests {
 
     fn due(repos: u32) -> (Due, Instant) {
         (Due::new(SCHEDULE, (0..repos).map(repo)), Instant::now())
+    }
+
+    /// All slots are taken when the wait of a burst is over; a push comes while the repository stands in line.
+    #[test]
+    fn a_push_that_comes_while_its_repository_stands_in_line_is_served() {
+        let (mut due, now) = due(3);
+        due.mark(repo(0), PUSH, now);
+        assert_eq!(due.start(now).unwrap().0, repo(0));
+        due.mark(repo(0), PUSH, now);
+        due.end(repo(0), Went::Well, now, 0);
+        for other in [1, 2] {
+            due.mark(repo(other), PUSH, now);
+            assert_eq!(due.start(now).unwrap().0, repo(other));
+        }
+        let calm = now + QUIET;
+        assert_eq!(due.start(calm), None, "more updates than threads");
+        due.mark(repo(0), PUSH, calm);
+        due.end(repo(1), Went::Well, calm, 0);
+        assert_eq!(due.start(calm), None, "the burst goes on");
+        let wake = due.wake().unwrap();
+        assert_eq!(due.start(wake).unwrap().0, repo(0), "the push is forgotten");
     }
 
     #[test]
