@@ -84,6 +84,17 @@ pub struct Level {
     pub landlock: u8,
 }
 
+/// Prints name and version where that is all that is asked: by a gateway that tries its successor, say.
+pub fn told_version(role: Role) -> bool {
+    use std::io::Write;
+    let asked = std::env::args().nth(1).as_deref() == Some("--version");
+    if asked {
+        // Who asked and does not listen has no other ear.
+        let _ = writeln!(std::io::stdout(), "{} {}", role.name(), env!("CARGO_PKG_VERSION"));
+    }
+    asked
+}
+
 /// Drops what exec could not, and checks everything.
 ///
 /// # Errors
