@@ -2,7 +2,8 @@
 //! looked for in the memory of every process, in what was freed of it too, in environments,
 //! arguments, descriptors, logs, state and cores, in every form that a secret takes on its way.
 //!
-//! Each search has something beside it that it must find.
+//! Each search has something beside it that it must find. With `GWG_TEST_BIN=DIRECTORY` the executables there are searched:
+//! what a compiler leaves in memory differs with how it optimises.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;

@@ -3,7 +3,7 @@
 
 use crate::support::git_daemon::GitDaemon;
 use crate::support::manifest;
-use crate::support::pack::{Script, Scripted};
+use crate::support::pack::{self, Script, Scripted};
 use crate::support::remote::{command, git};
 use crate::support::scratch::{Scratch, give_to_updater};
 use crate::support::updater::{End, Updater, order};
@@ -12,7 +12,9 @@ use gwg::brief::updater::{Brief, Limits};
 use gwg::brief::{Label, LabelKind};
 use gwg::ids::RepoId;
 use gwg::wire::order::Outcome;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -147,7 +149,7 @@ impl Bed {
 
     /// Runs one update.
     pub fn update(&self, known: bool) -> End {
-        Updater::start_with(&self.brief, &order(known)).end()
+        Updater::run(&self.brief, &order(known))
     }
 
     /// Everything but the work tree.
@@ -170,6 +172,26 @@ impl Bed {
         assert_eq!(git(self.tree(), &["rev-parse", "HEAD"]), commit, "{what}");
         assert_eq!(git(self.tree(), &["status", "--porcelain", "--untracked-files=no", "--ignore-submodules"]), "", "{what}: git status");
         self.assert_nothing_left(what);
+    }
+
+    /// Each file and link is, to the byte, what the remote's commit has.
+    pub fn assert_content(&self, what: &str, commit: &str) {
+        let listed = command(&self.remote).args(["ls-tree", "-r", "-z", commit]).output().unwrap().stdout;
+        let mut found = 0;
+        for entry in listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+            let tab = entry.iter().position(|byte| *byte == b'\t').unwrap();
+            let (about, path) =
+                (String::from_utf8_lossy(&entry[..tab]).into_owned(), self.tree().join(OsStr::from_bytes(&entry[tab + 1..])));
+            let [mode, kind, name] = about.split(' ').collect::<Vec<_>>()[..] else { panic!("{about}") };
+            let content = match (mode, kind) {
+                (_, "commit") => continue,
+                ("120000", _) => fs::read_link(&path).unwrap().into_os_string().into_vec(),
+                _ => fs::read(&path).unwrap(),
+            };
+            assert_eq!(pack::hex(pack::id(pack::Kind::Blob, &content)), name, "{what}: {}", path.display());
+            found += 1;
+        }
+        assert!(found > 0, "{what}: nothing to compare");
     }
 
     /// No lock, and no part of a pack.

@@ -137,7 +137,7 @@ pub const CASES: &[Case] = &[
     file!("a name that is refused and holds escape codes", "\\x1b[2J/\\n\\xc2\\x9b31m", Refused(Other, NOT_ALLOWED)),
     file!("a name that looks like an option", "--upload-pack=touch ran", Deployed),
     case!("a mode with zeroes before it", "point $(entry 0100644 x $(echo evil | blob) | tree)", Deployed),
-    case!("a mode of a device", "point $(entry 60666 x $(echo evil | blob) | tree)", Refused(Corrupt, "")),
+    case!("a mode of a device", "point $(entry 60666 x $(echo evil | blob) | tree)", Refused(Corrupt, "cannot read header for")),
     case!("a mode of a set-uid program", "point $(entry 104755 x $(echo evil | blob) | tree)", Deployed),
     case!(
         "a mode longer than a number",
@@ -149,6 +149,10 @@ pub const CASES: &[Case] = &[
         "b=$(echo evil | blob); point $( (entry 100644 z $b; entry 100644 a $b; entry 40000 m $(entry 100644 x $b | tree)) | tree)",
         DeployedWith("treeNotSorted")
     ),
-    case!("a file that is a tree", "point $(entry 100644 x $(entry 100644 y $(echo evil | blob) | tree) | tree)", Refused(Other, "")),
+    case!(
+        "a file that is a tree",
+        "point $(entry 100644 x $(entry 100644 y $(echo evil | blob) | tree) | tree)",
+        Refused(Other, "for a file, and it is a tree")
+    ),
     case!("a tree without an entry", "point $(printf '' | tree)", Deployed),
 ];

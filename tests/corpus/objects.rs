@@ -10,24 +10,56 @@ const fn served(name: &'static str, make: fn() -> Script, expect: Expect) -> Cas
 
 pub const CASES: &[Case] = &[
     served("by hand, but right", || honest(|_| {}), Deployed),
-    served("a commit without a tree", || commit(format!("{WHO}\n\nevil\n").as_bytes()), Refused(Corrupt, "")),
-    served("a commit that is empty", || commit(b""), Refused(Corrupt, "")),
-    served("a commit whose tree is a blob", || with_tree(|pack| pack.add(Kind::Blob, b"evil")), Refused(Corrupt, "")),
-    served("a commit whose tree is a commit", || with_tree(|pack| pack.commit([1; 20])), Refused(Corrupt, "")),
-    served("a commit whose tree is not there", || with_tree(|_| [7; 20]), Refused(Corrupt, "")),
+    served(
+        "a commit without a tree",
+        || commit(format!("{WHO}\n\nevil\n").as_bytes()),
+        Refused(Corrupt, "failed to parse bad commit object"),
+    ),
+    served("a commit that is empty", || commit(b""), Refused(Corrupt, "failed to parse bad commit object")),
+    served(
+        "a commit whose tree is a blob",
+        || with_tree(|pack| pack.add(Kind::Blob, b"evil")),
+        Refused(Corrupt, "does not match the type in the ODB"),
+    ),
+    served(
+        "a commit whose tree is a commit",
+        || with_tree(|pack| pack.commit([1; 20])),
+        Refused(Corrupt, "does not match the type in the ODB"),
+    ),
+    served("a commit whose tree is not there", || with_tree(|_| [7; 20]), Refused(Corrupt, "no match for id (0707")),
     served("a commit that is its own parent's child", || orphan(1), Deployed),
     served("a commit with 10,000 parents that are not there", || orphan(10_000), Deployed),
     served("a commit with escape codes everywhere", escapes, Deployed),
     served("a commit with a line of 1 MB", long_line, Deployed),
-    served("a tree that ends in the middle", || with_tree(|pack| pack.add(Kind::Tree, b"100644 x\x00123")), Refused(Corrupt, "")),
-    served("a tree of rubbish", || with_tree(|pack| pack.add(Kind::Tree, &[0xff; 64])), Refused(Corrupt, "")),
-    served("a file without a name", || with_entry("100644", b""), Refused(Corrupt, "")),
-    served("a file whose mode is no number", || with_entry("evil", b"x"), Refused(Corrupt, "")),
-    served("a directory that is a blob", || with_entry("40000", b"x"), Refused(Corrupt, "")),
-    served("a file that is not there", || with_tree(|pack| pack.tree(&[("100644", b"x", [7; 20])])), Refused(Corrupt, "")),
-    served("a directory that is not there", || with_tree(|pack| pack.tree(&[("40000", b"x", [7; 20])])), Refused(Corrupt, "")),
-    served("a tip that is not in the pack", || Script::new([7; 20], honest_pack().0.bytes()), Refused(Corrupt, "")),
-    served("a pack without an object", || Script::new([7; 20], Pack::default().bytes()), Refused(Corrupt, "")),
+    served(
+        "a tree that ends in the middle",
+        || with_tree(|pack| pack.add(Kind::Tree, b"100644 x\x00123")),
+        Refused(Corrupt, "can't parse OID"),
+    ),
+    served("a tree of rubbish", || with_tree(|pack| pack.add(Kind::Tree, &[0xff; 64])), Refused(Corrupt, "can't parse filemode")),
+    served("a file without a name", || with_entry("100644", b""), Refused(Corrupt, "can't parse filename")),
+    served("a file whose mode is no number", || with_entry("evil", b"x"), Refused(Corrupt, "can't parse filemode")),
+    served("a directory that is a blob", || with_entry("40000", b"x"), Refused(Corrupt, "does not match the type in the ODB")),
+    served(
+        "a file that is not there",
+        || with_tree(|pack| pack.tree(&[("100644", b"x", [7; 20])])),
+        Refused(Corrupt, "cannot read header for (0707"),
+    ),
+    served(
+        "a directory that is not there",
+        || with_tree(|pack| pack.tree(&[("40000", b"x", [7; 20])])),
+        Refused(Corrupt, "no match for id (0707"),
+    ),
+    served(
+        "a tip that is not in the pack",
+        || Script::new([7; 20], honest_pack().0.bytes()),
+        Refused(Corrupt, "target OID for the reference doesn't exist"),
+    ),
+    served(
+        "a pack without an object",
+        || Script::new([7; 20], Pack::default().bytes()),
+        Refused(Corrupt, "target OID for the reference doesn't exist"),
+    ),
     served(
         "one object twice",
         || {
@@ -35,9 +67,9 @@ pub const CASES: &[Case] = &[
                 pack.add(Kind::Blob, b"honest\n");
             })
         },
-        Refused(Corrupt, ""),
+        Refused(Corrupt, "duplicate object"),
     ),
-    served("a pack with a wrong sum", || damaged(|bytes| *bytes.last_mut().unwrap() ^= 1), Refused(Corrupt, "")),
+    served("a pack with a wrong sum", || damaged(|bytes| *bytes.last_mut().unwrap() ^= 1), Refused(Corrupt, "trailer mismatch")),
     served(
         "a pack with a changed byte",
         || {
@@ -46,19 +78,23 @@ pub const CASES: &[Case] = &[
                 bytes[middle] ^= 0xff;
             })
         },
-        Refused(Corrupt, ""),
+        Refused(Corrupt, "zlib"),
     ),
-    served("a pack that ends in the middle", || damaged(|bytes| bytes.truncate(bytes.len() / 2)), Refused(Corrupt, "")),
-    served("a pack that ends in its header", || damaged(|bytes| bytes.truncate(6)), Refused(Corrupt, "")),
-    served("no pack at all", || damaged(Vec::clear), Refused(Corrupt, "")),
-    served("a pack with bytes after it", || damaged(|bytes| bytes.extend_from_slice(&[7; 100])), Refused(Corrupt, "")),
+    served("a pack that ends in the middle", || damaged(|bytes| bytes.truncate(bytes.len() / 2)), Refused(Corrupt, "missing trailer")),
+    served("a pack that ends in its header", || damaged(|bytes| bytes.truncate(6)), Refused(Corrupt, "incomplete pack header")),
+    served("no pack at all", || damaged(Vec::clear), Refused(Corrupt, "incomplete pack header")),
+    served(
+        "a pack with bytes after it",
+        || damaged(|bytes| bytes.extend_from_slice(&[7; 100])),
+        Refused(Corrupt, "unexpected data at the end"),
+    ),
     served(
         "a pack of version 99",
         || {
             let (pack, tip) = honest_pack();
             Script::new(tip, pack.bytes_claiming(99, 3))
         },
-        Refused(Corrupt, ""),
+        Refused(Corrupt, "wrong pack version"),
     ),
     served(
         "a pack with fewer objects than it says",
@@ -66,7 +102,7 @@ pub const CASES: &[Case] = &[
             let (pack, tip) = honest_pack();
             Script::new(tip, pack.bytes_claiming(2, 9))
         },
-        Refused(Corrupt, ""),
+        Refused(Corrupt, "early EOF"),
     ),
     served(
         "a pack with more objects than it says",
@@ -74,32 +110,40 @@ pub const CASES: &[Case] = &[
             let (pack, tip) = honest_pack();
             Script::new(tip, pack.bytes_claiming(2, 2))
         },
-        Refused(Corrupt, ""),
+        Refused(Corrupt, "unexpected data at the end"),
     ),
-    served("a file larger than it says", || lying(3), Refused(Corrupt, "")),
-    served("a file smaller than it says", || lying(900), Refused(Corrupt, "")),
-    served("a file of 2^60 bytes, it says", || lying(1 << 60), Refused(Corrupt, "")),
+    served("a file larger than it says", || lying(3), Refused(Corrupt, "cannot read header for")),
+    served("a file smaller than it says", || lying(900), Refused(Corrupt, "cannot read header for")),
+    served("a file of 2^60 bytes, it says", || lying(1 << 60), Refused(Corrupt, "cannot read header for")),
     served("a chain of 1,000 deltas", || chain(1_000), Deployed),
     served(
         "an object that is not compressed",
         || honest(|pack| pack.raw(Kind::Blob, 4, &[], b"evil and not compressed")),
-        Refused(Corrupt, ""),
+        Refused(Corrupt, "zlib"),
     ),
-    served("a delta to nothing", || honest(|pack| pack.delta([7; 20], 9, 9, &[0x90, 9])), Refused(Corrupt, "")),
-    served("a delta to itself", || honest(|pack| pack.delta(id(Kind::Blob, b"x"), 1, 1, &[0x90, 1])), Refused(Corrupt, "")),
-    served("a delta that reads past its base", || on_base(4, 60_000, &[0x91, 2, 0xff]), Refused(Corrupt, "")),
-    served("a delta that reads before its base", || on_base(4, 4, &[0x9f, 0xff, 0xff, 0xff, 0xff, 4]), Refused(Corrupt, "")),
-    served("a delta that writes more than it says", || on_base(4, 2, &[0x90, 4]), Refused(Corrupt, "")),
-    served("a delta that writes less than it says", || on_base(4, 400, &[0x90, 4]), Refused(Corrupt, "")),
-    served("a delta with an instruction that does not exist", || on_base(4, 4, &[0]), Refused(Corrupt, "")),
+    served("a delta to nothing", || honest(|pack| pack.delta([7; 20], 9, 9, &[0x90, 9])), Refused(Corrupt, "missing delta bases")),
+    served(
+        "a delta to itself",
+        || honest(|pack| pack.delta(id(Kind::Blob, b"x"), 1, 1, &[0x90, 1])),
+        Refused(Corrupt, "missing delta bases"),
+    ),
+    served("a delta that reads past its base", || on_base(4, 60_000, &[0x91, 2, 0xff]), Refused(Corrupt, "failed to apply delta")),
+    served(
+        "a delta that reads before its base",
+        || on_base(4, 4, &[0x9f, 0xff, 0xff, 0xff, 0xff, 4]),
+        Refused(Corrupt, "failed to apply delta"),
+    ),
+    served("a delta that writes more than it says", || on_base(4, 2, &[0x90, 4]), Refused(Corrupt, "failed to apply delta")),
+    served("a delta that writes less than it says", || on_base(4, 400, &[0x90, 4]), Refused(Corrupt, "failed to apply delta")),
+    served("a delta with an instruction that does not exist", || on_base(4, 4, &[0]), Refused(Corrupt, "failed to apply delta")),
     served(
         "a delta with a size that has no end",
         || honest(|pack| pack.raw(Kind::RefDelta, 40, &id(Kind::Blob, b"honest\n"), &stored(&[0xff; 40]))),
-        Refused(Corrupt, ""),
+        Refused(Corrupt, "base size does not match"),
     ),
     served("a blob for a branch", || tip_is(Kind::Blob, b"evil"), Refused(Other, "which is no commit")),
     served("a tree for a branch", || tip_is(Kind::Tree, b""), Refused(Other, "which is no commit")),
-    served("two tips for one branch", two_tips, Refused(Corrupt, "")),
+    served("two tips for one branch", two_tips, Refused(Corrupt, "is not at")),
     served(
         "a server without refs",
         || Script { refs: b"0000".to_vec(), pack: Vec::new() },

@@ -23,7 +23,7 @@ pub const CASES: &[Case] = &[
         git update-ref refs/tags/t $i", Deployed),
     tag!("a tag that is not there", ":", Refused(NoLabel, "the remote has no tag t")),
     served("a tag for a branch", annotated, Deployed),
-    served("a tag on nothing", || tag_on([7; 20]), Refused(Corrupt, "")),
+    served("a tag on nothing", || tag_on([7; 20]), Refused(Corrupt, "can not be successfully peeled")),
     served("refs whose names lead out", || more_refs(&[
         b"refs/heads/../../../outside/a", b"refs/heads/..", b"../outside/a", b"/etc/passwd", b"refs/heads/main/../../../x", b"refs//x", b"HEAD/../x",
         b".git/hooks/post-checkout", b"refs/heads/main.lock", b"refs/remotes/origin/main/x",
@@ -34,14 +34,14 @@ pub const CASES: &[Case] = &[
     served("a ref whose name is 60 kB long", || more_refs(&[&[b'x'; 60_000]]), Deployed),
     served("a ref without a name", || more_refs(&[b""]), Deployed),
     served("100,000 refs", || many_refs(100_000), Deployed),
-    served("a line without a ref", || says(&line(b"rubbish")), Refused(Network, "")),
-    served("a line whose length is no number", || says(b"zzzz rubbish"), Refused(Network, "")),
+    served("a line without a ref", || says(&line(b"rubbish")), Refused(Network, "error parsing REF")),
+    served("a line whose length is no number", || says(b"zzzz rubbish"), Refused(Network, "bad packet length")),
     served("a line shorter than its own length", || says(b"0003"), Refused(Other, "gives no reason")),
-    served("a line that ends too early", || says(b"ffffrubbish"), Refused(Network, "")),
+    served("a line that ends too early", || says(b"ffffrubbish"), Refused(Network, "timed out")),
     served("an error with escape codes", || says(&line(b"ERR \x1b]0;evil\x07\x1b[2J\r\n2026-01-01 INFO update ok\n\xc2\x9b31m")), Refused(Network, "remote error")),
     served("an error of 60 kB", || says(&line(&[b"ERR ".as_slice(), &[b'x'; 60_000]].concat())), Refused(Network, "remote error")),
-    served("progress and an error with escape codes, on the side band", side_band, Refused(Network, "")),
-    served("rubbish on a band that does not exist", || band(9), Refused(Network, "")),
+    served("progress and an error with escape codes, on the side band", side_band, Refused(Network, "could not read from remote repository")),
+    served("rubbish on a band that does not exist", || band(9), Refused(Network, "error parsing REF")),
     served("capabilities that lead elsewhere", capabilities, Refused(Network, "invalid response")),
 ];
 

@@ -41,7 +41,7 @@ pub const CASES: &[Case] = &[
         "an encoding of the work tree, which libgit2 does not apply",
         "",
         "b=$(printf 'evil' | blob); t=$(echo '* working-tree-encoding=UTF-16LE' | blob); point $( (entry 100644 .gitattributes $t; entry 100644 x $b) | tree)",
-        DeployedWith("")
+        DeployedWith(" M x")
     ),
     case!(
         "100,000 attributes",
@@ -61,7 +61,7 @@ pub const CASES: &[Case] = &[
     case!(
         "a .gitmodules that is a symlink",
         "point $( (entry 120000 .gitmodules $(printf ../../outside/a | blob); entry 160000 sub $(git rev-parse first)) | tree)",
-        Refused(Other, "")
+        Refused(Other, "the symlink \".gitmodules\", which it must not")
     ),
     case!(
         "a .gitignore that is a symlink",
@@ -72,19 +72,19 @@ pub const CASES: &[Case] = &[
         "a submodule whose URL is an option",
         "m=$(printf '[submodule \"x\"]\\n\\tpath = sub\\n\\turl = -u./payload\\n\\tupdate = !../../outside/payload\\n' | blob)
          point $( (entry 100644 .gitmodules $m; entry 100755 payload $(echo '#!/bin/sh' | blob); entry 160000 sub $(git rev-parse first)) | tree)",
-        DeployedWith("")
+        DeployedWith("gitmodulesUrl: disallowed")
     ),
     case!(
         "a submodule whose path and name lead out",
         "m=$(printf '[submodule \"../../../outside\"]\\n\\tpath = ../outside\\n\\turl = git://127.0.0.1:1/x\\n[submodule \"y\"]\\n\\tpath = -x\\n\\turl = ext::sh -c ../outside/payload\\n' | blob)
          point $( (entry 160000 -- $(git rev-parse first); entry 100644 .gitmodules $m; entry 160000 sub $(git rev-parse first)) | tree)",
-        DeployedWith("")
+        DeployedWith("gitmodulesName: disallowed")
     ),
     case!(
         "a submodule with a carriage return at the end of its path",
         "m=$(printf '[submodule \"x\"]\\n\\tpath = \"sub\\r\"\\n\\turl = ../x\\n' | blob)
          point $( (entry 100644 .gitmodules $m; entry 160000 \"sub\\r\" $(git rev-parse first); entry 120000 sub $(printf .git/hooks | blob)) | tree)",
-        DeployedWith("")
+        DeployedWith("treeNotSorted")
     ),
     case!(
         "a submodule below a symlinked .git/modules",

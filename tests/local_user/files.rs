@@ -71,11 +71,8 @@ pub const ATTACKS: &[Attack] = &[
     }),
     attack("replace the tree", |house, user| house.replace("trees/site", user)),
     attack("plant a tree for a repository to come", |house, _| plant(&house.at("trees/next"))),
-    attack("touch the trigger", |house, _| {
-        let trigger = house.at("triggers/site");
-        let file = File::options().append(true).open(&trigger)?;
-        file.set_modified(fs::metadata(&trigger)?.modified()?)
-    }),
+    // Whoever waits for it hears of that.
+    attack("touch the trigger", |house, _| open_to_write(&house.at("triggers/site"))),
     attack("replace the trigger", |house, user| house.replace("triggers/site", user)),
     attack("replace the triggers' directory", |house, user| house.replace("triggers", user)),
     attack("start an update by a delivery of one's own", |house, _| {
@@ -117,6 +114,15 @@ impl House {
     pub fn assert_unharmed(&self) {
         assert_eq!(self.seen(), self.before);
         self.site.tree().assert_healthy();
+    }
+
+    /// Acts while a file or a directory has another mode.
+    pub fn with_mode(&self, name: &str, mode: u32, act: impl FnOnce()) {
+        let path = self.at(name);
+        let usual = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        act();
+        fs::set_permissions(&path, usual).unwrap();
     }
 
     fn at(&self, name: &str) -> PathBuf {

@@ -4,11 +4,13 @@
 //! Each attack is tried by root too, who may do all of it: an attack that root can't do would prove
 //! nothing. Against processes it is tried by another process of the target's own user as well, so that
 //! it can be seen what each process's own user is for, and what holds without it: that a process
-//! of gwg can't be dumped. A plain process of that user falls to all of it.
+//! of gwg can't be dumped. A plain process of that user falls to all of it. `layers` leaves one layer out at a time, of the
+//! processes, and `files` opens one mode at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod deputy;
 mod files;
+mod layers;
 mod processes;
 #[path = "../support/mod.rs"]
 mod support;

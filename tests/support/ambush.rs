@@ -239,7 +239,7 @@ const TELLING: &[(libc::c_long, &str)] = calls![
     connect SYS_connect, accept4 SYS_accept4, shutdown SYS_shutdown, ftruncate SYS_ftruncate, fallocate SYS_fallocate,
     fsync SYS_fsync, fdatasync SYS_fdatasync, msync SYS_msync,
     // Names.
-    mkdirat SYS_mkdirat, renameat SYS_renameat, renameat2 SYS_renameat2, linkat SYS_linkat, symlinkat SYS_symlinkat, unlinkat SYS_unlinkat,
+    mkdirat SYS_mkdirat, mknodat SYS_mknodat, renameat SYS_renameat, renameat2 SYS_renameat2, linkat SYS_linkat, symlinkat SYS_symlinkat, unlinkat SYS_unlinkat,
     #[cfg(target_arch = "x86_64")] mkdir SYS_mkdir,
     #[cfg(target_arch = "x86_64")] rmdir SYS_rmdir,
     #[cfg(target_arch = "x86_64")] rename SYS_rename,

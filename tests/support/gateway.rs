@@ -271,10 +271,21 @@ pub fn command(scratch: &Scratch, user: Option<u32>) -> Command {
     command
 }
 
+/// The directory of executables of another build, a release build for one, that are to be tested in place of the tests' own.
+const OTHERS: &str = "GWG_TEST_BIN";
+
 /// The built executable; where the test has laid out others (`owned::house`), the one among those.
 fn program(scratch: &Scratch) -> PathBuf {
     let own = scratch.path().join("bin/gwg");
-    if own.exists() { own } else { GWG.into() }
+    match std::env::var_os(OTHERS) {
+        _ if own.exists() => own,
+        Some(directory) => {
+            let other = Path::new(&directory).join("gwg");
+            assert!(other.is_absolute() && other.is_file(), "{OTHERS}: {} is no executable, with its whole path", other.display());
+            other
+        }
+        None => GWG.into(),
+    }
 }
 
 /// Runs `gwg` to its end.

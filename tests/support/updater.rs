@@ -13,6 +13,8 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
+use std::sync::mpsc;
+use std::thread;
 
 /// A running updater that has its brief.
 pub struct Updater {
@@ -31,6 +33,8 @@ pub struct End {
     pub status: ExitStatus,
     /// All that it wrote.
     pub said: String,
+    /// The most memory that it had, in KiB, where the kernel let the test see that: as root.
+    pub peak_kib: Option<u64>,
 }
 
 impl Updater {
@@ -89,7 +93,50 @@ impl Updater {
     pub fn end(mut self) -> End {
         let report = self.report().ok();
         let said = self.said();
-        End { report, status: self.child.wait().unwrap(), said }
+        End { report, said, peak_kib: None, status: self.child.wait().unwrap() }
+    }
+
+    /// Runs one to its end, and sees how much memory it had.
+    pub fn run(brief: &Brief, order: &Order) -> End {
+        let mut updater = Self::start(brief);
+        let pid = i32::try_from(updater.child.id()).unwrap();
+        thread::scope(|scope| {
+            let (ready, watched) = mpsc::channel();
+            let peak = scope.spawn(move || peak_kib(pid, &ready));
+            // Before it can end. Where the kernel does not let this test watch, the other side hangs up.
+            let _unwatched = watched.recv();
+            frame::write(&mut updater.worker, order).unwrap();
+            let report = updater.report().ok();
+            let said = updater.said();
+            End { report, said, peak_kib: peak.join().unwrap(), status: updater.child.wait().unwrap() }
+        })
+    }
+}
+
+/// The most memory that a process had since exec, which the kernel tells until it has ended: it is stopped on its way out, which a
+/// debugger may ask for. `getrusage` would count what the test had when it forked, too.
+#[allow(unsafe_code)]
+fn peak_kib(pid: i32, ready: &mpsc::Sender<()>) -> Option<u64> {
+    let trace = |request, data: i32| {
+        // SAFETY: all four requests take numbers, and no address.
+        nix::errno::Errno::result(unsafe { libc::ptrace(request, pid, 0, data) })
+    };
+    trace(libc::PTRACE_SEIZE, libc::PTRACE_O_TRACEEXIT).ok()?;
+    ready.send(()).unwrap();
+    let mut peak = None;
+    loop {
+        let mut status = 0;
+        // SAFETY: the kernel writes one int. The end itself is left to the process's parent, which is another thread.
+        if unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) } != pid || !libc::WIFSTOPPED(status) {
+            return peak;
+        }
+        if status >> 16 == libc::PTRACE_EVENT_EXIT {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+            trace(libc::PTRACE_DETACH, 0).unwrap();
+            return peak;
+        }
+        trace(libc::PTRACE_CONT, libc::WSTOPSIG(status)).unwrap();
     }
 }
 

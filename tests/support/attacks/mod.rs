@@ -6,6 +6,7 @@ pub mod servers;
 pub mod world;
 
 use super::owned;
+use super::processes::Process;
 use super::scratch::{LISTENER, UPDATER, WORKER};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -80,6 +81,11 @@ impl StandIn {
         let mut stand_in = Self { child, commands, answers };
         writeln!(stand_in.commands, "{}", world.planted()).unwrap();
         stand_in
+    }
+
+    /// Its process.
+    pub fn process(&self) -> Process {
+        Process::of(i32::try_from(self.child.id()).unwrap()).unwrap()
     }
 
     /// Has an owned process of that role try the attack, and looks at the world.
