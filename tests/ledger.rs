@@ -73,7 +73,7 @@ fn each_id_has_an_answer_that_holds() {
 }
 
 /// What may fail, and must have a test that says so in its name.
-const NUMBERED: [u32; 17] = [1, 2, 3, 5, 6, 14, 15, 16, 17, 18, 19, 25, 26, 27, 29, 30, 32];
+const NUMBERED: [u32; 18] = [1, 2, 3, 5, 6, 14, 15, 16, 17, 18, 19, 25, 26, 27, 28, 29, 30, 32];
 
 /// The lines of docs/faults.md.
 fn faults(page: &str) -> Vec<Line> {

@@ -4,7 +4,7 @@ use super::Message;
 use super::hook::{On, Run};
 use super::job::Verdict;
 use crate::audit::{Cause, HostKey, ReconcileEvent, Step, UpdateEvent};
-use crate::ids::{CommitId, Generation, OrderId, RepoId};
+use crate::ids::{CommitId, Generation, OrderId, RepoId, UpdateId};
 use serde::{Deserialize, Serialize};
 
 /// What the supervisor says to the worker.
@@ -37,6 +37,10 @@ pub enum ToWorker {
     Survey(RepoId),
     /// Start nothing more, tell what ends, and end when nothing runs.
     Stop,
+    /// Start nothing more until [`ToWorker::Resume`], and go on taking jobs. Answered by [`FromWorker::Holds`].
+    Hold,
+    /// Start again what is due.
+    Resume,
 }
 
 impl Message for ToWorker {
@@ -86,8 +90,8 @@ pub enum FromWorker {
     Alive,
     /// Please start an updater for this repository. Orders are numbered upwards.
     Order(OrderId, RepoId),
-    /// Please run the repository's hook. One at a time for each repository, and none while it is updated.
-    Hook(RepoId, On, Run),
+    /// Please run the repository's hook, for that update. One at a time for each repository, and none while it is updated.
+    Hook(RepoId, On, Run, UpdateId),
     /// What became of an update.
     Update(UpdateEvent),
     /// An updater for this repository refused a host key.
@@ -104,6 +108,8 @@ pub enum FromWorker {
     Violation(Culprit),
     /// The state file can't be used; it must be set aside.
     StateUnusable,
+    /// It starts nothing more: every order comes before this.
+    Holds,
 }
 
 impl Message for FromWorker {
