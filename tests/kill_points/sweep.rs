@@ -9,7 +9,8 @@ use std::time::Duration;
 /// All trials of all sweeps, where the environment says nothing: the parts of [`sweep`] sum up to about that.
 const HUNDRED: usize = 100;
 
-/// Of so many trials at most one may miss its point, because a process made fewer calls this time.
+/// Of so many trials at most one may miss its point, because the process made fewer calls this time than when they were
+/// counted; each is made up for at another point.
 const MISSES: usize = 4;
 
 /// `part`: trials in a hundred.
@@ -18,6 +19,8 @@ pub fn sweep(part: usize, victim: Victim, scene: Scene) {
     let (asked, seed) = (number("GWG_TEST_TRIALS"), number("GWG_TEST_SEED"));
     let seed = seed.unwrap_or_else(|| asked.map_or(0, |_| std::process::id() as usize));
     let trials = (asked.unwrap_or(HUNDRED) * part).div_ceil(HUNDRED);
+    // The harness shows it where the sweep fails.
+    eprintln!("GWG_TEST_SEED={seed}");
 
     let mut post = Post::new(victim, scene);
     // Nobody makes so many calls: it shows how many there are, in each variant.
@@ -42,9 +45,9 @@ pub fn sweep(part: usize, victim: Victim, scene: Scene) {
     assert!(report.trials >= trials && report.missed <= trials / MISSES + 1, "{report}");
 }
 
-/// Evenly spread over all calls; each call at least once where there are more trials than calls.
+/// Evenly spread over all calls, from where the seed says on; each call at least once where there are more trials than calls.
 fn point(number: usize, trials: usize, calls: usize, seed: usize) -> usize {
-    1 + (number * calls + seed % trials) / trials % calls
+    1 + (number * calls / trials + seed) % calls
 }
 
 #[derive(Default)]
