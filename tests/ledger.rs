@@ -1,5 +1,5 @@
 //! docs/cve-ledger.md: each id that gwg must answer has a line, and each line names tests that exist,
-//! or says why the fault can't apply.
+//! or says why the fault can't apply. docs/faults.md: the same for what may fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -70,6 +70,34 @@ fn each_id_has_an_answer_that_holds() {
     assert_eq!(wanted.difference(&found).collect::<Vec<_>>(), Vec::<&String>::new(), "ids without a line");
     let faults: Vec<_> = lines.iter().filter_map(|line| fault(root, line)).collect();
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// What may fail, and must have a test that says so in its name.
+const NUMBERED: [u32; 18] = [1, 2, 3, 5, 6, 14, 15, 16, 17, 18, 19, 25, 26, 27, 28, 29, 30, 32];
+
+/// The lines of docs/faults.md.
+fn faults(page: &str) -> Vec<Line> {
+    let rows = page.lines().filter(|line| line.starts_with("| F") && line.chars().nth(3).is_some_and(|letter| letter.is_ascii_digit()));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [id, _what, _promise, answer] = cells.as_slice() else { panic!("not four cells: {row}") };
+        Line { id: (*id).to_owned(), answer: (*answer).to_owned() }
+    })
+    .collect()
+}
+
+#[test]
+fn each_fault_has_tests_that_are_there_and_bear_its_number() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lines = faults(&fs::read_to_string(root.join("docs/faults.md")).unwrap());
+    for number in NUMBERED {
+        let line = lines.iter().find(|line| line.id == format!("F{number}"));
+        let named = line.map(|line| tests(&line.answer)).unwrap_or_default();
+        assert!(named.iter().any(|(_, test)| test.contains(&format!("f{number}_"))), "F{number}: {named:?}");
+    }
+    // A guest is no test of cargo's.
+    let wrong: Vec<_> = lines.iter().filter(|line| line.id != "F4").filter_map(|line| fault(root, line)).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

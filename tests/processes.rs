@@ -123,7 +123,7 @@ fn a_killed_updater_is_replaced() {
 }
 
 #[test]
-fn no_child_outlives_a_killed_supervisor() {
+fn f3_no_child_outlives_a_killed_supervisor() {
     let (mut site, commit) = mid_update();
     let supervisor = site.gateway.process();
     let children = supervisor.descendants();

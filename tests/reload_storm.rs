@@ -9,10 +9,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::account;
-use support::config::Repo;
+use support::config::{Config, Repo};
 use support::delivery::Delivery;
 use support::gateway;
-use support::site::{PATH, Site};
+use support::site::{Ground, PATH, Site};
 use support::wait;
 
 /// Within so long an end must come, whatever else comes with it.
@@ -172,6 +172,31 @@ fn judge(site: &Site, text: &str) -> bool {
         Some(78) => false,
         other => panic!("gwg check ended with {other:?} for:\n{text}"),
     }
+}
+
+#[test]
+fn f14_two_hundred_mutated_configurations_at_the_start_are_refused_with_their_place_or_are_good() {
+    let ground = Ground::new();
+    // Nothing that is good is started, so nobody listens there.
+    let good = Config::new().set("port", 5555).repo(ground.repo()).repo(ground.repo_at("/second"));
+    let (mut taken, mut refused) = (0, 0);
+    for number in 0..200 {
+        let file = ground.scratch.file("mutated.yaml", &with_mutated_repos(&good.yaml(), number));
+        let arguments = ["--config", file.to_str().unwrap()];
+        if gateway::run(&ground.scratch, &["check", arguments[0], arguments[1]]).status.success() {
+            taken += 1;
+            continue;
+        }
+        refused += 1;
+        let output = gateway::run(&ground.scratch, &arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        // The file, and the line or the key.
+        let place = said.split("mutated.yaml").nth(1).unwrap_or_default();
+        assert!(place.starts_with(':') || place.contains("repos"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    assert!(taken >= 10 && refused >= 50, "{taken} taken, {refused} refused: the mutations show nothing");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
 /// How coarse deadlines are, at most.
@@ -293,9 +293,18 @@ fn welcome(server: &Rc<Server>, stream: TcpStream, peer: SocketAddr) {
 /// deadlines make room.
 async fn make_room(server: &Server) {
     while server.admission.borrow().is_full() {
-        server.evict();
-        somebody_leaves(server).await;
+        look_around().await;
+        if server.admission.borrow().is_full() {
+            server.evict();
+            somebody_leaves(server).await;
+        }
     }
+}
+
+/// Lets the event loop look at all connections: who has just come with a request is heard before anybody is ended. Else
+/// many who come and say nothing would push out, unheard, those who do.
+async fn look_around() {
+    yield_now().await;
 }
 
 async fn somebody_leaves(server: &Server) {
@@ -313,6 +322,7 @@ async fn recover(server: &Server, error: io::Error) -> io::Result<()> {
         // The connection failed before it was accepted.
         Some(Errno::ECONNABORTED | Errno::EPROTO | Errno::EINTR) => {}
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+            look_around().await;
             server.evict();
             let _ = timeout(PAUSE, somebody_leaves(server)).await;
         }

@@ -46,6 +46,16 @@ pub enum Scene {
     Damaged,
 }
 
+impl Scene {
+    /// In how many ways it goes on, in turns.
+    pub const fn variants(self) -> usize {
+        match self {
+            Self::Update | Self::FirstClone => 1,
+            Self::Damaged => 3,
+        }
+    }
+}
+
 /// A gateway for trials of one kind.
 pub struct Post {
     site: Site,
@@ -100,6 +110,11 @@ impl Post {
             _ => KILLS,
         };
         self.trials + 1 >= most
+    }
+
+    /// Which variant of the scene the next trial is.
+    pub fn variant(&self) -> usize {
+        self.trials % self.scene.variants()
     }
 
     /// The victim is killed before its `nth` telling call while a delivery is served.
@@ -195,7 +210,7 @@ impl Post {
         let commit = remote.publish(&files);
         let tree = self.site.gateway.tree(&path);
         if self.scene == Scene::Damaged {
-            damage(&tree, number);
+            damage(&tree, self.variant());
         }
         let touched = tree.touched();
         Work { path, tree, commit, touched }
@@ -288,9 +303,9 @@ impl Post {
 }
 
 /// What a bad disk or a careless hand does to a repository.
-fn damage(tree: &Tree, number: usize) {
+fn damage(tree: &Tree, variant: usize) {
     let git = tree.directory.join(".git");
-    match number % 3 {
+    match variant {
         0 => fs::remove_dir_all(git.join("objects")).unwrap(),
         1 => {
             fs::write(git.join("HEAD"), "").unwrap();

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// All trials of all sweeps, where the environment says nothing: the parts of [`sweep`] sum up to about that.
 const HUNDRED: usize = 100;
 
-/// Of so many trials at most one may miss its point, because a process made fewer calls this time.
+/// Of so many trials at most one may miss its point, because the process made fewer calls this time than when they were
+/// counted; each is made up for at another point.
 const MISSES: usize = 4;
 
 /// `part`: trials in a hundred.
@@ -18,17 +19,20 @@ pub fn sweep(part: usize, victim: Victim, scene: Scene) {
     let (asked, seed) = (number("GWG_TEST_TRIALS"), number("GWG_TEST_SEED"));
     let seed = seed.unwrap_or_else(|| asked.map_or(0, |_| std::process::id() as usize));
     let trials = (asked.unwrap_or(HUNDRED) * part).div_ceil(HUNDRED);
+    // The harness shows it where the sweep fails.
+    eprintln!("GWG_TEST_SEED={seed}");
 
     let mut post = Post::new(victim, scene);
-    // Nobody makes so many calls: it shows how many there are.
-    let calls = post.trial(usize::MAX).calls;
-    assert!(calls.len() >= 5, "{victim:?} made few calls: {calls:?}");
+    // Nobody makes so many calls: it shows how many there are, in each variant.
+    let calls: Vec<usize> = (0..scene.variants()).map(|_| post.trial(usize::MAX).calls.len()).collect();
+    assert!(calls.iter().all(|count| *count >= 5), "{victim:?} made few calls: {calls:?}");
     let mut report = Report::default();
-    for nth in points(calls.len(), trials, seed) {
+    for number in 0..trials {
         if post.is_worn() {
             post.end();
             post = Post::new(victim, scene);
         }
+        let nth = point(number, trials, calls[post.variant()], seed);
         let mut trial = post.trial(nth);
         if trial.healed.is_none() {
             report.missed += 1;
@@ -37,13 +41,13 @@ pub fn sweep(part: usize, victim: Victim, scene: Scene) {
         report.add(nth, &trial.calls, trial.healed);
     }
     post.end();
-    say(&format!("{victim:?} in {scene:?}: {report}, of {} calls (GWG_TEST_SEED={seed})", calls.len()));
+    say(&format!("{victim:?} in {scene:?}: {report}, of {calls:?} calls (GWG_TEST_SEED={seed})"));
     assert!(report.trials >= trials && report.missed <= trials / MISSES + 1, "{report}");
 }
 
-/// Evenly spread over all calls; each call at least once where there are more trials than calls.
-fn points(calls: usize, trials: usize, seed: usize) -> Vec<usize> {
-    (0..trials).map(|trial| 1 + (trial * calls + seed % calls.max(1)) / trials % calls).map(|nth| nth.min(calls)).collect()
+/// Evenly spread over all calls, from where the seed says on; each call at least once where there are more trials than calls.
+fn point(number: usize, trials: usize, calls: usize, seed: usize) -> usize {
+    1 + (number * calls / trials + seed) % calls
 }
 
 #[derive(Default)]

@@ -1,8 +1,9 @@
 //! What strangers may use: bytes, time, connections. Each test waits for a bound to be applied.
 
-use super::house::{House, PUSH, head, limits, push};
+use super::house::{House, PUSH, acknowledge_all, head, limits, push};
 use crate::audit::{DeliveryResult, Rejected};
-use crate::brief::listener::Limits;
+use crate::brief::listener::{Limits, Proxies};
+use crate::wire::listener::ToListener;
 use std::net::Shutdown;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -157,6 +158,17 @@ fn when_all_seats_are_taken_the_slowest_stranger_leaves_and_known_senders_stay()
     assert!(strangers[0].is_closed(), "the slowest stranger made room");
     known.send(&push(PUSH));
     assert_eq!(known.response().status, 202, "who was authentic keeps the seat");
+}
+
+#[test]
+fn who_has_come_with_a_request_is_heard_before_those_behind_take_the_seat() {
+    let mut house = House::not_serving(Proxies::default(), Limits { connections: 1, ..limits() });
+    acknowledge_all(house.worker.try_clone().unwrap());
+    let mut sender = house.connect();
+    sender.send(&push(PUSH));
+    let _strangers: Vec<_> = (0..40).map(|_| house.connect()).collect();
+    house.tell(&ToListener::Serve);
+    assert_eq!(sender.response().status, 202);
 }
 
 #[test]

@@ -44,6 +44,13 @@ impl House {
 
     /// The same behind proxies.
     pub fn behind(proxies: Proxies, limits: Limits) -> Self {
+        let mut house = Self::not_serving(proxies, limits);
+        house.tell(&ToListener::Serve);
+        house
+    }
+
+    /// The same before it is told to serve: who connects waits.
+    pub fn not_serving(proxies: Proxies, limits: Limits) -> Self {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
@@ -68,7 +75,6 @@ impl House {
         });
         let mut house = Self { address, supervisor, worker, server };
         assert_eq!(house.hears(), FromListener::Ready { landlock: 0 });
-        house.tell(&ToListener::Serve);
         house
     }
 
