@@ -7,10 +7,12 @@ mod deliveries;
 mod gwg;
 mod machine;
 mod memory;
+mod operations;
 mod push;
 mod remote;
 mod running;
 mod scratch;
+mod steady;
 mod table;
 mod updates;
 mod webhook;
@@ -30,8 +32,8 @@ struct Effort {
     seconds: u64,
 }
 
-const FIGURES: [&str; 3] = ["deliveries", "updates", "memory"];
-const USAGE: &str = "gwg-bench [deliveries] [updates] [memory] [--rounds N] [--seconds N]";
+const FIGURES: [&str; 4] = ["deliveries", "updates", "memory", "operations"];
+const USAGE: &str = "gwg-bench [deliveries] [updates] [memory] [operations] [--rounds N] [--seconds N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -58,6 +60,7 @@ fn run(arguments: &[String]) -> Result<()> {
         match figure.as_str() {
             "deliveries" => deliveries::measure(effort)?,
             "updates" => updates::measure(effort)?,
+            "operations" => operations::measure(effort)?,
             _ => memory::measure(effort)?,
         }
     }

@@ -19,6 +19,7 @@ const URL: &str = "git://github.com/lantern-works/harbour.git";
 const AFTER: &str = "8d1f0a6b3c5e72941f6be0c4a7d25f3be9186c70";
 
 /// A signed delivery.
+#[derive(Clone)]
 pub struct Push {
     pub body: String,
     pub headers: Vec<(&'static str, String)>,

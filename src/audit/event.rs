@@ -245,6 +245,13 @@ pub enum Event {
         /// The audit file's last hash.
         chain: Option<String>,
     },
+    /// gwg has taken the place of another, in the same process.
+    ServiceUpgrade {
+        /// The version of the other.
+        from: String,
+        /// The audit file's last hash.
+        chain: Option<String>,
+    },
     /// gwg serves.
     ServiceReady {
         /// Where.
@@ -425,6 +432,7 @@ impl Event {
             Self::ReconcileEnd { .. } => &schema::RECONCILE_END,
             Self::LogGap { .. } => &schema::LOG_GAP,
             Self::ServiceStart { .. } => &schema::SERVICE_START,
+            Self::ServiceUpgrade { .. } => &schema::SERVICE_UPGRADE,
             Self::ServiceReady { .. } => &schema::SERVICE_READY,
             Self::ServiceStop { .. } => &schema::SERVICE_STOP,
         }

@@ -135,12 +135,10 @@ impl Fields {
             Event::LogGap { lost, cause } => {
                 self.number("lost", *lost).text("cause", cause.word());
             }
-            Event::ServiceStart { chain } => {
-                self.text("version", env!("CARGO_PKG_VERSION"));
-                for (name, version) in linked() {
-                    self.text(name, version);
-                }
-                self.number("pid", std::process::id()).maybe("chain", chain.as_ref());
+            Event::ServiceStart { chain } => self.build(chain.as_ref()),
+            Event::ServiceUpgrade { from, chain } => {
+                self.text("from", from);
+                self.build(chain.as_ref());
             }
             Event::ServiceReady { listen, repos } => {
                 self.service().text("listen", listen).number("repos", *repos);
@@ -201,6 +199,15 @@ impl Fields {
         if !level.missing.is_empty() {
             self.text("missing", level.missing.join(" "));
         }
+    }
+
+    /// What this is, and where the audit file's chain goes on.
+    fn build(&mut self, chain: Option<&String>) {
+        self.text("version", env!("CARGO_PKG_VERSION"));
+        for (name, version) in linked() {
+            self.text(name, version);
+        }
+        self.number("pid", std::process::id()).maybe("chain", chain);
     }
 
     fn service(&mut self) -> &mut Self {

@@ -59,6 +59,6 @@ pub use update::{Cause, Failure, Reason, Step, UpdateEvent, UpdateResult};
 #[cfg(feature = "supervisor")]
 pub use event::Event;
 #[cfg(feature = "supervisor")]
-pub use record::{Audit, Settings};
+pub use record::{Audit, Before, Settings};
 #[cfg(feature = "supervisor")]
 pub use schema::Facility;

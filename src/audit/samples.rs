@@ -89,6 +89,7 @@ pub fn all() -> Vec<Event> {
         Event::ReconcileEnd { cause: "start", repos: 3, behind: 1, failed: 1, ms: 900 },
         Event::LogGap { lost: 12, cause: Sink::Syslog },
         Event::ServiceStart { chain: Some("0".repeat(64)) },
+        Event::ServiceUpgrade { from: "0.0.9".into(), chain: Some("0".repeat(64)) },
         Event::ServiceReady { listen: "[::]:5555".parse().unwrap(), repos: 3 },
         Event::ServiceStop { signal: "SIGTERM" },
     ]

@@ -86,7 +86,10 @@ pub struct Schema {
 
 /// The fields that every record begins with.
 pub const STAMPS: &[(&str, &str)] = &[
-    ("seq", "number of the event since `gwg` started, from 1; a number that is missing was lost, and a `log.gap` counts it"),
+    (
+        "seq",
+        "number of the event since `gwg` started, from 1, and on over `gwg upgrade`; a number that is missing was lost, and a `log.gap` counts it",
+    ),
     ("by", "the process that said it; `gwg` itself stamps this, so that no child can speak for another"),
     ("by_pid", "that process's pid"),
 ];
@@ -184,6 +187,9 @@ schemas! {
           ("cause", "`syslog`: it was away or full for too long; `file`: the audit file could not be written; `queue`: gwg made more than it could write; `log`: lines of the log; `listener`: requests whose events the listener could not hand over")];
     SERVICE_START = "service.start", Daemon.Notice, "gwg starts.",
         &[VERSION, ("libgit2", "the library's version"), ("libssh2", "the version of its Rust crate"), ("openssl", "the library's version"), PID,
+          ("chain", "the last hash in the audit file, where there is one")];
+    SERVICE_UPGRADE = "service.upgrade", Daemon.Notice, "gwg goes on as another version in the same process: instead of `service.start`, after `gwg upgrade`.",
+        &[("from", "the version before"), VERSION, ("libgit2", "the library's version"), ("libssh2", "the version of its Rust crate"), ("openssl", "the library's version"), PID,
           ("chain", "the last hash in the audit file, where there is one")];
     SERVICE_READY = "service.ready", Daemon.Notice, "gwg serves.", &[VERSION, PID, ("listen", "the address"), ("repos", "how many are configured")];
     SERVICE_STOP = "service.stop", Daemon.Notice, "gwg ends.", &[VERSION, PID, ("signal", "the signal that asked for it")];

@@ -58,7 +58,8 @@ pub fn absolute(written: &str) -> Result<PathBuf, Fault> {
 pub fn work_tree(written: &str) -> Result<PathBuf, Fault> {
     let path = absolute(written)?;
     no_git_inside(&path)?;
-    if SYSTEM.iter().any(|system| path == Path::new(system)) || KERNEL.iter().any(|kernel| path.starts_with(kernel)) {
+    // Written in one way, paths are equal where their bytes are.
+    if SYSTEM.iter().any(|system| path.as_os_str() == *system) || KERNEL.iter().any(|kernel| path.starts_with(kernel)) {
         return Err(Fault::new(format!("{} belongs to the system", path.display()), "name a directory of the repository's own"));
     }
     Ok(path)
@@ -124,11 +125,15 @@ pub struct Clash {
     pub same: bool,
 }
 
+/// Bytes by which everything inside a directory follows it directly, before any name that is like the directory's.
+fn by_component(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().iter().map(|byte| if *byte == b'/' { 0 } else { *byte }).collect()
+}
+
 /// Finds work trees that are the same or inside one another, by one sort.
 pub fn clashes(trees: &[(usize, PathBuf)]) -> Vec<Clash> {
     let mut sorted: Vec<_> = trees.iter().collect();
-    // Paths sort by component, so everything inside a directory follows it directly.
-    sorted.sort_by(|one, two| (&one.1, one.0).cmp(&(&two.1, two.0)));
+    sorted.sort_by_cached_key(|tree| (by_component(&tree.1), tree.0));
     let mut found = Vec::new();
     let mut outer: Option<&(usize, PathBuf)> = None;
     for tree in sorted {

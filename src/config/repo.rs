@@ -144,7 +144,10 @@ impl<'a> Repos<'a> {
     fn work_tree(&mut self, written: &str) -> Result<PathBuf, Fault> {
         let plain = directories::work_tree(written)?;
         let real = self.canonical.of(&plain);
-        // Through a symlink it may have become a place that is refused.
+        if real.as_os_str() == plain.as_os_str() {
+            return Ok(real);
+        }
+        // Through a symlink it has become another place, and that may be refused.
         directories::work_tree(&real.to_string_lossy())
             .map_err(|fault| Fault::new(format!("{} leads there: {}", plain.display(), fault.what), fault.remedy))
     }
@@ -153,8 +156,11 @@ impl<'a> Repos<'a> {
         let plain = directories::trigger(written, directory)?;
         let real = match (plain.parent(), plain.file_name()) {
             (Some(parent), Some(name)) => self.canonical.of(parent).join(name),
-            (None, _) | (_, None) => plain,
+            (None, _) | (_, None) => plain.clone(),
         };
+        if real.as_os_str() == plain.as_os_str() {
+            return Ok(real);
+        }
         directories::trigger(&real.to_string_lossy(), directory)
     }
 }

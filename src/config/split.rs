@@ -4,6 +4,7 @@ use super::{Briefs, Config, Hook, HookBrief, Hooks, Repo, directories};
 use crate::brief::{self, listener, updater, worker};
 use crate::ids::RepoId;
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,9 +21,9 @@ const SILENCE_MS: u32 = 60_000;
 /// whatever its path, secret or URL become. `next_id` goes up by the number of new ones: an id is
 /// never given twice.
 pub fn split(config: Config, before: &BTreeMap<RepoId, updater::Brief>, next_id: &mut u32) -> Briefs {
-    let known: HashMap<&Path, RepoId> = before.iter().map(|(id, brief)| (brief.directory.as_path(), *id)).collect();
+    let known: HashMap<&OsStr, RepoId> = before.iter().map(|(id, brief)| (brief.directory.as_os_str(), *id)).collect();
     let ids: Vec<RepoId> =
-        config.repos.iter().map(|repo| known.get(repo.directory.as_path()).copied().unwrap_or_else(|| new(next_id))).collect();
+        config.repos.iter().map(|repo| known.get(repo.directory.as_os_str()).copied().unwrap_or_else(|| new(next_id))).collect();
     let count = u32::try_from(config.repos.len()).unwrap_or(u32::MAX);
     let keys = u32::try_from(config.keys.len()).unwrap_or(u32::MAX);
     let mut briefs = Briefs {

@@ -56,7 +56,13 @@ pub fn take(number: RawFd) -> nix::Result<OwnedFd> {
 pub struct Brief {
     file: std::fs::File,
     offset: u64,
+    /// What is read and not yet taken: thousands of small frames would each cost two calls. Wiped at the end.
+    ahead: zeroize::Zeroizing<Vec<u8>>,
+    taken: usize,
 }
+
+/// Bytes that are read at once.
+const AHEAD: usize = 64 << 10;
 
 /// Takes the brief's descriptor over; it is closed when the reader is dropped.
 ///
@@ -69,14 +75,21 @@ pub fn take_brief() -> nix::Result<Brief> {
 impl Brief {
     /// Reads a file from its beginning, wherever its own offset stands.
     pub fn of(file: std::fs::File) -> Self {
-        Self { file, offset: 0 }
+        Self { file, offset: 0, ahead: zeroize::Zeroizing::default(), taken: 0 }
     }
 }
 
 impl std::io::Read for Brief {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = std::os::unix::fs::FileExt::read_at(&self.file, buffer, self.offset)?;
-        self.offset += count as u64;
+        if self.taken == self.ahead.len() {
+            self.ahead.resize(AHEAD, 0);
+            let count = std::os::unix::fs::FileExt::read_at(&self.file, &mut self.ahead, self.offset);
+            self.ahead.truncate(*count.as_ref().unwrap_or(&0));
+            self.offset += count? as u64;
+            self.taken = 0;
+        }
+        let count = self.ahead.get(self.taken..).unwrap_or_default().read(buffer)?;
+        self.taken += count;
         Ok(count)
     }
 }
@@ -126,6 +139,38 @@ fn take_passed_one(number: RawFd) -> std::io::Result<OwnedFd> {
     unsafe { libc::close(number) };
     // SAFETY: fcntl has just made this number, and nothing else has seen it.
     Ok(unsafe { OwnedFd::from_raw_fd(above) })
+}
+
+/// Leaves a descriptor open over the exec by which another gwg takes this one's place.
+///
+/// # Errors
+/// Those of fcntl(2).
+#[cfg(feature = "supervisor")]
+pub fn outlive_exec(descriptor: &OwnedFd) -> std::io::Result<()> {
+    nix::fcntl::fcntl(descriptor, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
+    Ok(())
+}
+
+/// Takes a descriptor over that was left open so. Each can be taken once.
+///
+/// # Errors
+/// `EBADF`: nothing is open there, or what is open is this process's own.
+#[cfg(feature = "supervisor")]
+pub fn take_outlived(number: RawFd) -> std::io::Result<OwnedFd> {
+    if number < FIRST_FREE {
+        return Err(Errno::EBADF.into());
+    }
+    // SAFETY: F_GETFD reads a flag of the descriptor table and touches no memory of ours.
+    let flags = Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    // All that this process opens itself is close-on-exec, and so is what was taken already.
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(Errno::EBADF.into());
+    }
+    // SAFETY: the descriptor is open and came through exec (checked above), so no Rust object in this
+    // process owns it; the next line makes sure that only this one ever will.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    nix::fcntl::fcntl(&descriptor, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    Ok(descriptor)
 }
 
 /// Fills the numbers below [`FIRST_FREE`], so that nothing of the supervisor's own ever stands where

@@ -17,6 +17,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// One configuration, ready to be given out.
 pub struct Sealed {
@@ -43,11 +44,15 @@ impl Sealed {
     /// Those of making memory files, or a brief above the border's bound.
     pub fn new(briefs: Briefs, salt: &RandomState) -> io::Result<Self> {
         let Briefs { listener: (head, repos), worker: (worker_head, keys, worker_repos), updaters, hooks, names } = briefs;
-        let mut prints = BTreeMap::new();
+        let (mut prints, mut buffer) = (BTreeMap::new(), Zeroizing::default());
         for (to_listener, to_worker) in repos.iter().zip(&worker_repos) {
             prints.insert(
                 to_listener.id,
-                print(salt, to_listener, to_worker.key.and_then(|key| keys.get(key.0 as usize)), hooks.get(&to_listener.id))?,
+                print(
+                    salt.build_hasher(),
+                    &mut buffer,
+                    (to_listener, to_worker.key.and_then(|key| keys.get(key.0 as usize)), hooks.get(&to_listener.id)),
+                )?,
             );
         }
         let (schedule, proxies) = (worker_head.schedule, head.proxies.clone());
@@ -77,12 +82,10 @@ impl Sealed {
     }
 
     /// What operators are shown of each repository.
-    pub fn infos(&self) -> impl Iterator<Item = (RepoId, RepoInfo)> {
+    pub fn infos(&self) -> impl Iterator<Item = (RepoId, RepoInfo<'_>)> {
         self.updaters.iter().map(|(id, brief)| {
             let name = self.names.get(id).map_or("", String::as_str);
-            let (label, url) = (brief.label.to_string(), brief.url.as_str());
-            let directory = brief.directory.to_string_lossy();
-            (*id, RepoInfo { name: name.into(), label: label.into(), url: url.into(), directory: directory.into() })
+            (*id, RepoInfo { name, label: brief.label.to_string(), url: &brief.url, directory: brief.directory.to_string_lossy() })
         })
     }
 
@@ -104,43 +107,50 @@ impl Sealed {
 }
 
 /// A digest of what only listener and worker are told: 64 bits, and no use without the salt.
-fn print(salt: &RandomState, to_listener: &impl Message, key: Option<&Key>, hooks: Option<&Hooks<HookBrief>>) -> io::Result<u64> {
-    let mut digest = Digest(salt.build_hasher());
-    frame::write(&mut digest, to_listener)?;
+fn print(
+    mut digest: impl Hasher,
+    buffer: &mut Zeroizing<Vec<u8>>,
+    (to_listener, key, hooks): (&listener::Repo, Option<&Key>, Option<&Hooks<HookBrief>>),
+) -> io::Result<u64> {
+    encode(to_listener, buffer)?;
     match key {
-        Some(key) => frame::write(&mut digest, key)?,
-        None => digest.0.write_u8(0),
+        Some(key) => encode(key, buffer)?,
+        None => digest.write_u8(0),
     }
     for hook in hooks.into_iter().flat_map(|hooks| [&hooks.success, &hooks.failure]) {
-        digest.0.write_u8(u8::from(hook.is_some()));
+        digest.write_u8(u8::from(hook.is_some()));
         let Some(HookBrief { account, brief }) = hook else { continue };
-        digest.0.write_u32(account.as_ref().map_or(0, |account| account.uid));
-        digest.0.write_u32(account.as_ref().map_or(0, |account| account.gid));
+        digest.write_u32(account.as_ref().map_or(0, |account| account.uid));
+        digest.write_u32(account.as_ref().map_or(0, |account| account.gid));
         let run = hook::Run { old: None, new: None, attempt: 0 };
-        frame::write(&mut digest, &hook::Brief { hook: Arc::clone(brief), run })?;
+        encode(&hook::Brief { hook: Arc::clone(brief), run }, buffer)?;
     }
-    Ok(digest.0.finish())
+    digest.write(buffer);
+    buffer.clear();
+    Ok(digest.finish())
 }
 
-struct Digest<H>(H);
-
-impl<H: Hasher> Write for Digest<H> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn encode<M: Message>(message: &M, buffer: &mut Vec<u8>) -> io::Result<()> {
+    frame::encode(message, buffer).map_err(io::Error::other)
 }
+
+/// Bytes that are gathered before they are written: thousands of small frames would each cost a call.
+const AT_ONCE: usize = 64 << 10;
 
 fn write_each<M: Message>(file: &mut File, messages: &[M]) -> io::Result<()> {
-    messages.iter().try_for_each(|message| frame::write(file, message))
+    let mut buffer = Zeroizing::new(Vec::new());
+    for message in messages {
+        encode(message, &mut buffer)?;
+        if buffer.len() >= AT_ONCE {
+            file.write_all(&buffer)?;
+            buffer.clear();
+        }
+    }
+    file.write_all(&buffer)
 }
 
-/// A memory file that nobody, its reader included, can change any more. Frames go straight into it,
-/// through no buffer that would keep a copy.
+/// A memory file that nobody, its reader included, can change any more. Frames go into it through no
+/// buffer that would keep a copy: this executable's heap wipes what is freed.
 ///
 /// # Errors
 /// Those of making and filling it.

@@ -9,7 +9,7 @@ use super::process::Exit;
 use super::{lines, log};
 use crate::audit::event::{Child, Delivery, End, Event, Hook, Level, Sink, Update, Violation};
 use crate::audit::record::{By, Entry};
-use crate::audit::{Audit, DeliveryEvent, DeliveryResult, HostKey, ReconcileEvent, UpdateEvent, UpdateResult};
+use crate::audit::{Audit, DeliveryEvent, DeliveryResult, HostKey, ReconcileEvent, UpdateEvent, UpdateResult, text};
 use crate::confine::Role;
 use crate::confine::host;
 use crate::confine::spawn::Account;
@@ -257,6 +257,27 @@ pub fn ready(listen: SocketAddr, repos: usize) {
 /// The gateway ends.
 pub fn stopping(signal: &'static str) {
     record(By::gwg(), Event::ServiceStop { signal });
+}
+
+/// An upgrade waits for what runs.
+pub fn upgrade_waits(updates: usize, hooks: usize) {
+    info!(updates, hooks, "an upgrade waits for what runs; nothing new is started");
+}
+
+/// The executable that is installed can't take over. Its reasons are its own lines.
+pub fn upgrade_refused(why: &str) {
+    why.lines().for_each(|line| error!("upgrade refused: {}", text::printable(line.as_bytes())));
+    error!(version = %env!("CARGO_PKG_VERSION"), "upgrade refused; this version goes on");
+}
+
+/// The point of no return.
+pub fn upgrading(to: &str) {
+    info!(from = %env!("CARGO_PKG_VERSION"), %to, "another executable takes over: who connects waits");
+}
+
+/// The number of the last event.
+pub fn last() -> u64 {
+    AUDIT.get().map_or(0, Audit::last)
 }
 
 /// The gateway has ended.

@@ -34,6 +34,7 @@ pub fn write(entry: &Entry) {
         Event::ReconcileEnd { cause, repos, behind, failed, ms } => info!(%cause, repos, behind, failed, ms, seq, "reconcile ended"),
         Event::LogGap { lost, cause } => warn!(lost, cause = %cause.word(), seq, "events were lost"),
         Event::ServiceStart { .. } => info!(version = %env!("CARGO_PKG_VERSION"), pid = by_pid, seq, "starting"),
+        Event::ServiceUpgrade { from, .. } => info!(version = %env!("CARGO_PKG_VERSION"), %from, pid = by_pid, seq, "upgraded in place"),
         Event::ServiceReady { listen, repos } => {
             info!(%listen, repos, version = %env!("CARGO_PKG_VERSION"), pid = by_pid, seq, "ready");
         }

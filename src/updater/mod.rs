@@ -34,6 +34,7 @@ use crate::confine::reach::Reach;
 use crate::confine::{Role, descriptors};
 use crate::wire::frame;
 use crate::wire::order::{FromUpdater, Order};
+use endpoint::Endpoint;
 use std::cell::Cell;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -83,7 +84,10 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
         let _ = frame::write(&mut &worker, &FromUpdater::HostKey(key));
     };
     let close = |reach: &Reach<'_>| {
-        doors.close_but(reach)?;
+        // A URL that leads nowhere is refused when it is used.
+        let endpoint = Endpoint::of(&brief.url);
+        let (host, port) = endpoint.as_ref().map_or(("", 0), |endpoint| (endpoint.host.as_str(), endpoint.port));
+        doors.close_but(reach)?.close_but(host, port)?;
         closed(&brief, &supervisor, &worker);
         Ok::<_, ConfineError>(())
     };

@@ -43,6 +43,9 @@ pub enum Request {
     },
     /// Figures, as Prometheus reads them. Answered by [`Answer::Text`].
     Metrics,
+    /// Let the executable that is installed now take over. Answered by it, with [`Answer::Text`], when it
+    /// serves. Who asks may be of another version than who answers: this one keeps its place, and so do its answers.
+    Upgrade,
 }
 
 impl Message for Request {
@@ -98,6 +101,8 @@ pub enum Refusal {
     TooSlow,
     /// The new configuration is not in force; this is why.
     Reload(String),
+    /// The executable that is installed does not take over; this is why.
+    Upgrade(String),
 }
 
 /// The gateway as a whole.

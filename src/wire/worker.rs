@@ -37,6 +37,10 @@ pub enum ToWorker {
     Survey(RepoId),
     /// Start nothing more, tell what ends, and end when nothing runs.
     Stop,
+    /// Start nothing more until [`ToWorker::Resume`], and go on taking jobs. Answered by [`FromWorker::Holds`].
+    Hold,
+    /// Start again what is due.
+    Resume,
 }
 
 impl Message for ToWorker {
@@ -104,6 +108,8 @@ pub enum FromWorker {
     Violation(Culprit),
     /// The state file can't be used; it must be set aside.
     StateUnusable,
+    /// It starts nothing more: every order comes before this.
+    Holds,
 }
 
 impl Message for FromWorker {

@@ -100,6 +100,8 @@ struct Worker {
     dispatch: Dispatch,
     hooks: Hooks,
     stopping: bool,
+    /// Nothing is started for now.
+    holding: bool,
     next_reconcile: Option<Instant>,
     crash_reconcile: Option<Instant>,
     /// The comparison that runs.
@@ -130,6 +132,7 @@ impl Worker {
             dispatch: Dispatch::new(told),
             hooks,
             stopping: false,
+            holding: false,
             next_reconcile: None,
             crash_reconcile: None,
             reconcile: Reconcile::default(),
@@ -202,6 +205,14 @@ impl Worker {
             ToWorker::Survey(from) => self.tell_page(from),
             ToWorker::Stop => {
                 self.stopping = true;
+                Ok(())
+            }
+            ToWorker::Hold => {
+                self.holding = true;
+                say(&self.supervisor, &FromWorker::Holds)
+            }
+            ToWorker::Resume => {
+                self.holding = false;
                 Ok(())
             }
         }
@@ -353,7 +364,7 @@ impl Worker {
     /// Orders updates and hooks, and says which work trees they are about to write.
     fn order_what_is_due(&mut self) -> io::Result<Vec<DirectoryId>> {
         let mut ordered = Vec::new();
-        if self.stopping {
+        if !self.starts() {
             return Ok(ordered);
         }
         while let Some(hook) = self.hooks.start() {
@@ -368,6 +379,11 @@ impl Worker {
             ordered.extend(tree);
         }
         Ok(ordered)
+    }
+
+    /// Whether what is due is started.
+    fn starts(&self) -> bool {
+        !(self.stopping || self.holding)
     }
 
     /// Written while the updaters start; the key that lets them begin goes out after this.
@@ -385,7 +401,8 @@ impl Worker {
 
     fn wake(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
-        [self.due.wake(), self.next_reconcile].into_iter().flatten().fold(far, Instant::min)
+        let due = self.due.wake().filter(|_| self.starts());
+        [due, self.next_reconcile].into_iter().flatten().fold(far, Instant::min)
     }
 
     fn plan_reconcile(&mut self, now: Instant) {

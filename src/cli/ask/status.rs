@@ -106,16 +106,24 @@ fn ask(wishes: &Wishes) -> Result<Status, Failure> {
 fn json(status: &Status) -> Result<String, Failure> {
     let failed = |error: serde_json::Error| Failure::new(Exit::Failed, error.to_string());
     let now = Moment::now();
-    let mut repos = Vec::with_capacity(status.repos.len());
-    for repo in &status.repos {
-        let mut value = serde_json::to_value(repo).map_err(failed)?;
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("state".into(), state::of(repo, now).word.into());
-        }
-        repos.push(value);
-    }
-    let whole = serde_json::json!({ "gateway": status.gateway, "repos": repos });
+    let repos = status.repos.iter().map(|repo| Shown { state: state::of(repo, now).word, repo }).collect();
+    let whole = Whole { gateway: &status.gateway, repos };
     Ok(serde_json::to_string_pretty(&whole).map_err(failed)? + "\n")
+}
+
+/// All of it, as programs get it.
+#[derive(serde::Serialize)]
+struct Whole<'a> {
+    gateway: &'a control::Gateway,
+    repos: Vec<Shown<'a>>,
+}
+
+/// A repository, with its state in one word.
+#[derive(serde::Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    repo: &'a Repo,
+    state: &'static str,
 }
 
 fn text(status: &Status, details: bool, paint: Paint, now: Moment) -> String {

@@ -7,21 +7,42 @@ use crate::audit::{DeliveryEvent, DeliveryResult, Failure, Step, UpdateEvent, Up
 use crate::ids::{CommitId, Moment, RepoId};
 use crate::wire::control::{Delivery, Failing, Record, Repo, Update, What};
 use crate::wire::worker::Fact;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the configuration says of a repository, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RepoInfo {
+pub struct RepoInfo<'a> {
     /// The path of its webhook.
-    pub name: Arc<str>,
+    pub name: &'a str,
     /// As in `branch main`.
-    pub label: Arc<str>,
+    pub label: String,
     /// Where from.
-    pub url: Arc<str>,
+    pub url: &'a str,
     /// Where to.
-    pub directory: Arc<str>,
+    pub directory: Cow<'a, str>,
+}
+
+/// The same, to be kept and shared.
+#[derive(Clone)]
+struct Info {
+    name: Arc<str>,
+    label: Arc<str>,
+    url: Arc<str>,
+    directory: Arc<str>,
+}
+
+impl Info {
+    fn of(told: &RepoInfo<'_>) -> Self {
+        Self { name: told.name.into(), label: told.label.as_str().into(), url: told.url.into(), directory: told.directory.as_ref().into() }
+    }
+
+    fn is(&self, told: &RepoInfo<'_>) -> bool {
+        let ours = [&*self.name, &*self.label, &*self.url, &*self.directory];
+        ours == [told.name, told.label.as_str(), told.url, told.directory.as_ref()]
+    }
 }
 
 /// All repositories.
@@ -32,7 +53,7 @@ pub struct Book {
 
 #[derive(Clone)]
 struct Entry {
-    info: RepoInfo,
+    info: Info,
     story: Story,
 }
 
@@ -52,21 +73,25 @@ struct Story {
 
 impl Book {
     /// Takes another configuration. What was known of a repository that is still there stays; of a new
-    /// one, what the history tells.
-    pub fn configure<'a>(&mut self, repos: impl IntoIterator<Item = (RepoId, RepoInfo)>, history: impl Iterator<Item = &'a Record>) {
-        let mut known: HashMap<Arc<str>, Entry> =
-            std::mem::take(&mut self.entries).into_values().map(|entry| (entry.info.directory.clone(), entry)).collect();
+    /// one, what the history tells. An id belongs to its work tree, whatever else is said of that.
+    pub fn configure<'a, 'h>(
+        &mut self,
+        repos: impl IntoIterator<Item = (RepoId, RepoInfo<'a>)>,
+        history: impl Iterator<Item = &'h Record>,
+    ) {
+        let mut known = std::mem::take(&mut self.entries);
         let mut new: HashMap<Arc<str>, Story> = HashMap::new();
-        for (id, info) in repos {
-            // A tree stays the same tree, whatever else is said of it.
-            let story = match known.remove(&info.directory) {
-                Some(entry) => entry.story,
+        for (id, told) in repos {
+            let entry = match known.remove(&id) {
+                Some(entry) if entry.info.is(&told) => entry,
+                Some(entry) => Entry { info: Info::of(&told), story: entry.story },
                 None => {
+                    let info = Info::of(&told);
                     new.insert(info.name.clone(), Story::default());
-                    Story::default()
+                    Entry { info, story: Story::default() }
                 }
             };
-            self.entries.insert(id, Entry { info, story });
+            self.entries.insert(id, entry);
         }
         if new.is_empty() {
             return;
@@ -244,8 +269,8 @@ mod tests {
         CommitId::from_bytes([byte; 20])
     }
 
-    fn info(name: &str) -> RepoInfo {
-        RepoInfo { name: name.into(), label: "branch main".into(), url: "u".into(), directory: format!("/trees{name}").into() }
+    fn info(name: &str) -> RepoInfo<'_> {
+        RepoInfo { name, label: "branch main".into(), url: "u", directory: format!("/trees{name}").into() }
     }
 
     fn book() -> Book {
@@ -329,12 +354,12 @@ mod tests {
             record("/a", What::Update { update: None, cause: Cause::Reconcile, delivery: None, result: current(8) }),
             record("/gone", What::Update { update: None, cause: Cause::Reconcile, delivery: None, result: current(9) }),
         ];
-        book.configure([(RepoId::new(4), info("/a")), (RepoId::new(5), info("/new"))], history.iter());
+        book.configure([(REPO, info("/a")), (RepoId::new(5), info("/new"))], history.iter());
         let deployed: Vec<_> = book.repos(RepoId::new(0), None).map(|(id, repo)| (id.number(), repo.deployed.unwrap())).collect();
-        assert_eq!(deployed, [(4, commit(1)), (5, commit(7))]);
+        assert_eq!(deployed, [(3, commit(1)), (5, commit(7))]);
         // Another path, and the same directory: the same tree.
-        let renamed = RepoInfo { name: "/b".into(), ..info("/a") };
-        book.configure([(RepoId::new(4), renamed)], history.iter());
+        let renamed = RepoInfo { name: "/b", ..info("/a") };
+        book.configure([(REPO, renamed)], history.iter());
         assert_eq!(book.repos(RepoId::new(0), None).next().unwrap().1.deployed, Some(commit(1)));
     }
 

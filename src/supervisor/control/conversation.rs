@@ -10,6 +10,7 @@ use crate::audit::UpdateResult;
 use crate::config::nearest;
 use crate::ids::{Moment, RepoId};
 use crate::supervisor::metrics::{self, Figures};
+use crate::supervisor::upgrade::Asker;
 use crate::wire::control::{Answer, Gateway, Happens, Notice, Record, Refusal, Repo, Request};
 use crate::wire::listener::Health;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,7 +81,7 @@ async fn answer(client: &mut Client, request: Request, right: Right, uid: u32, h
             }
             Ok(())
         }
-        Request::Update { .. } | Request::Reload if right < Right::Act => Err(Stop::Refused(Refusal::LookOnly)),
+        Request::Update { .. } | Request::Reload | Request::Upgrade if right < Right::Act => Err(Stop::Refused(Refusal::LookOnly)),
         Request::Update { repos, wait } => {
             let wanted = house.select(&repos)?;
             tracing::info!(uid, repos = wanted.len(), "an operator asks for updates");
@@ -91,6 +92,15 @@ async fn answer(client: &mut Client, request: Request, right: Right, uid: u32, h
             let done = house.ask(Ask::Reload, RELOAD).await.unwrap_or_else(|| Err("it takes too long; the log says how it ends".into()));
             let text = done.map_err(|reason| Stop::Refused(Refusal::Reload(reason)))?;
             Ok(client.say(&Answer::Text(text)).await?)
+        }
+        Request::Upgrade => {
+            tracing::info!(uid, "an operator asks for an upgrade");
+            let (refuse, refused) = oneshot::channel();
+            let asker = Asker { connection: client.copy()?, refuse };
+            house.asks.send(Ask::Upgrade(asker)).await.map_err(|_| Stop::Gone)?;
+            // Where it succeeds this conversation ends with this process's memory, and the next gwg has the last word.
+            let why = refused.await.unwrap_or_else(|_| "gwg ends".to_owned());
+            Err(Stop::Refused(Refusal::Upgrade(why)))
         }
     }
 }

@@ -76,7 +76,7 @@ impl Ledger {
     }
 
     /// A configuration is in force.
-    pub fn configure(&self, repos: impl IntoIterator<Item = (RepoId, RepoInfo)>, alert_after: Duration) {
+    pub fn configure<'a>(&self, repos: impl IntoIterator<Item = (RepoId, RepoInfo<'a>)>, alert_after: Duration) {
         let mut pages = self.open();
         pages.alert_after = alert_after;
         let Pages { book, history, .. } = &mut *pages;
