@@ -75,7 +75,7 @@ impl Executables {
             let said = String::from_utf8_lossy(&output.stdout);
             let version = said.strip_prefix(name).and_then(|rest| rest.split_whitespace().next());
             match version {
-                Some(version) if version == env!("CARGO_PKG_VERSION") => Ok(()),
+                Some(env!("CARGO_PKG_VERSION")) => Ok(()),
                 Some(other) => Err(io::Error::other(format!(
                     "{name} is of version {other}, and gwg of {}: install all of gwg",
                     env!("CARGO_PKG_VERSION")
