@@ -187,6 +187,9 @@ fn a_hostile_run_is_accounted_for_to_the_last_request() {
     }
     site.gateway.stop(Signal::SIGTERM);
     syslog.wait("service.stop", &[]);
+    syslog.wait("delivery.rejected", &[("reason", "bad_signature"), ("status", "401"), ("repo", PATH)]);
+    syslog.wait("reject.summary", &[("reason", "bad_signature"), ("sources", "1")]);
+    syslog.wait("delivery.ignored", &[("reason", "ping"), ("event", "ping"), ("repo", PATH)]);
     wait::until_true("the sums are there", || told(&syslog.records()) >= answered(port));
     let records = syslog.records();
     let count = |name: &str| records.iter().filter(|record| record.name == name).count() as u64;
@@ -382,4 +385,17 @@ fn hooks_are_recorded_with_what_they_print_left_out() {
     let records = syslog.records();
     assert_no_hole(&records, SYSLOG);
     assert!(records.iter().all(|record| record.fields.iter().all(|(_, value)| !value.contains("32473"))), "a hook's words are in a record");
+}
+
+/// The gateway makes each of them, or the test that waits for it fails; tests/upgrade.rs counts those of an upgrade.
+#[test]
+fn each_event_of_the_page_is_waited_for_by_a_test() {
+    let events: Vec<&str> =
+        include_str!("../docs/audit-events.md").lines().filter_map(|line| line.strip_prefix("### `")?.split('`').next()).collect();
+    assert!(events.len() > 25, "the page is not what it was: {events:?}");
+    let source = include_str!("audit.rs");
+    let upgrade = include_str!("upgrade.rs");
+    let is_seen = |event: &str| source.contains(&format!("syslog.wait(\"{event}\", ")) || upgrade.contains(&format!("named(\"{event}\")"));
+    let unseen: Vec<&&str> = events.iter().filter(|event| !is_seen(event)).collect();
+    assert!(unseen.is_empty(), "no test waits for {unseen:?}");
 }

@@ -53,7 +53,7 @@ impl Peer {
     }
 
     fn start(self, ground: &Ground) -> Result<Running> {
-        let site = |repos| gwg::Site { url: &ground.url, key: None, repos };
+        let site = |repos| gwg::Site { url: &ground.url, key: None, repos, syslog: None };
         match self {
             Self::Gwg => gwg::start(&ground.scratch, &site(1)),
             Self::Gwg10000 => gwg::start(&ground.scratch, &site(10_000)),

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::push::{PATH, SECRET};
 use crate::running::{self, Running};
 use crate::scratch::{self, Scratch};
+use crate::syslog;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
@@ -27,6 +28,8 @@ pub struct Site<'a> {
     pub key: Option<(PathBuf, PathBuf)>,
     /// How many repositories are configured; that one is in their middle.
     pub repos: usize,
+    /// Where records go, where they go to syslog.
+    pub syslog: Option<PathBuf>,
 }
 
 /// Where the log is.
@@ -118,8 +121,9 @@ fn config(scratch: &Scratch, site: &Site<'_>, port: u16) -> Result<Value> {
         (0..site.repos).map(|number| if number == site.repos / 2 { pushed(scratch, site) } else { other(scratch, site, number) }).collect();
     let mut config = json!({
         "listen": "127.0.0.1", "port": port, "initialise": false, "repos": repos,
-        "logging": {"format": "text", "output": log(scratch), "level": "info"}, "audit": {"syslog": false},
+        "logging": {"format": "text", "output": log(scratch), "level": "info"},
     });
+    config["audit"] = syslog::audit(site.syslog.as_deref());
     if scratch::is_root() {
         config["user"] = scratch::UPDATER.into();
         config["worker_user"] = scratch::WORKER.into();

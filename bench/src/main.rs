@@ -13,6 +13,7 @@ mod remote;
 mod running;
 mod scratch;
 mod steady;
+mod syslog;
 mod table;
 mod updates;
 mod webhook;
@@ -32,8 +33,8 @@ struct Effort {
     seconds: u64,
 }
 
-const FIGURES: [&str; 4] = ["deliveries", "updates", "memory", "operations"];
-const USAGE: &str = "gwg-bench [deliveries] [updates] [memory] [operations] [--rounds N] [--seconds N]";
+const FIGURES: [&str; 5] = ["deliveries", "updates", "memory", "syslog", "operations"];
+const USAGE: &str = "gwg-bench [deliveries] [updates] [memory] [syslog] [operations] [--rounds N] [--seconds N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -61,6 +62,7 @@ fn run(arguments: &[String]) -> Result<()> {
             "deliveries" => deliveries::measure(effort)?,
             "updates" => updates::measure(effort)?,
             "operations" => operations::measure(effort)?,
+            "syslog" => syslog::measure(effort)?,
             _ => memory::measure(effort)?,
         }
     }

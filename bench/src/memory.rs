@@ -21,7 +21,7 @@ pub fn measure(effort: Effort) -> Result<()> {
         None => Some(Sshd::start(&scratch)?),
     };
     let url = sshd.as_ref().map_or_else(|| Ok(daemon.url()), Sshd::url)?;
-    let site = |repos| gwg::Site { url: &url, key: sshd.as_ref().map(Sshd::credentials), repos };
+    let site = |repos| gwg::Site { url: &url, key: sshd.as_ref().map(Sshd::credentials), repos, syslog: None };
     let push = Push::new(&url, &remote.head()?)?;
     let (mut small, mut large, mut start) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..effort.rounds {

@@ -50,7 +50,7 @@ impl Ground {
     }
 
     fn site(&self) -> gwg::Site<'_> {
-        gwg::Site { url: &self.url, key: None, repos: REPOS }
+        gwg::Site { url: &self.url, key: None, repos: REPOS, syslog: None }
     }
 
     /// A gateway that has served, and come to rest.

@@ -48,18 +48,20 @@ impl Push {
         Ok(Self { body, headers })
     }
 
+    /// Its bytes, on a connection that is kept or closed.
+    pub fn request(&self, path: &str, connection: &str) -> Vec<u8> {
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: {connection}\r\nContent-Length: {}\r\n", self.body.len());
+        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        [&head, &headers, "\r\n", &self.body].concat().into_bytes()
+    }
+
     /// Sends it once and gives the answer's status.
     pub fn send(&self, port: u16, path: &str) -> Result<u16> {
-        let mut request =
-            format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {}\r\n", self.body.len());
-        for (name, value) in &self.headers {
-            write!(request, "{name}: {value}\r\n")?;
-        }
-        request += "\r\n";
-        request += &self.body;
+        let request = self.request(path, "close");
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        stream.write_all(request.as_bytes())?;
+        stream.write_all(&request)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let status = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));

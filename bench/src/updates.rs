@@ -84,7 +84,7 @@ pub fn measure(effort: Effort) -> Result<()> {
 }
 
 fn start_gwg(scratch: &Scratch, sshd: &Sshd, url: &str) -> Result<Peer> {
-    let running = gwg::start(scratch, &gwg::Site { url, key: Some(sshd.credentials()), repos: 1 })?;
+    let running = gwg::start(scratch, &gwg::Site { url, key: Some(sshd.credentials()), repos: 1, syslog: None })?;
     let (tree, trigger) = gwg::tree(scratch);
     touchable(&trigger)?;
     Ok(Peer { name: "gwg", running, tree, trigger, millis: Vec::new() })
