@@ -53,6 +53,11 @@ enum Command {
     Log(ask::log::Wishes),
     /// Has the running gateway read its configuration again.
     Reload(ask::connect::Where),
+    /// Lists the work trees of repositories that are no longer configured, and deletes those that may go.
+    ///
+    /// A tree may go if gwg cloned it and nobody has changed it since: every file is as its commit has it, there are
+    /// no others, and HEAD is where gwg left it. Of every other one it says why it stays.
+    Prune(ask::prune::Wishes),
     /// Makes a delivery to the running gateway, signed as the forge would.
     Send(ask::send::Wishes),
     /// Prints a random webhook secret.
@@ -141,6 +146,7 @@ pub fn main() -> ExitCode {
         Some(Command::Status(wishes)) => end(ask::status::show(&wishes)),
         Some(Command::Update(wishes)) => end(ask::update::update(&wishes)),
         Some(Command::Log(wishes)) => end(ask::log::show(&wishes)),
+        Some(Command::Prune(wishes)) => end(ask::prune::prune(&wishes)),
         Some(Command::Reload(gateway)) => end(ask::reload(&gateway)),
         Some(Command::Send(wishes)) => {
             env.dry = true;

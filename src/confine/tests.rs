@@ -267,7 +267,7 @@ fn resolves_when_told_so() {
     let tree = tempfile::tempdir().unwrap();
     let outside = tempfile::tempdir().unwrap();
     let root = std::fs::File::open(tree.path()).unwrap();
-    reach::close_but(&reach::Reach { tree: root.as_fd(), trigger: None, port: 443 }).unwrap();
+    reach::close_but(&reach::Reach { tree: root.as_fd(), above: None, trigger: None, port: 443 }).unwrap();
     filter::load(Role::Updater).unwrap();
     std::fs::write(tree.path().join("file"), "in reach").unwrap();
     assert_eq!(std::fs::write(outside.path().join("file"), "").unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);

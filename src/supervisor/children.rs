@@ -104,6 +104,7 @@ impl Supervisor {
         self.updates.kill_all();
         self.hooks.kill_all();
         self.survey.give_up();
+        self.give_prune_up();
         self.estate.ledger.worker_gone();
         let ended = self.plan_restart(Role::Worker, &child.process, child.ready, exit);
         self.reload_event(Event::WorkerDied);
@@ -338,6 +339,7 @@ impl Supervisor {
     pub fn stop(&mut self) {
         self.stopping = true;
         self.give_reload_up();
+        self.give_prune_up();
         // Who has connected is answered; from now on nobody can.
         self.estate.socket = None;
         // A child that does not take this is killed when the grace is over.

@@ -24,12 +24,14 @@ mod outputs;
 mod places;
 mod process;
 mod proposal;
+mod prune;
 mod pulse;
 mod reload;
 mod restart;
 mod roster;
 mod run;
 mod transaction;
+mod trees;
 mod updates;
 mod watch;
 
@@ -107,6 +109,7 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
     let activation::Listening { socket, address: listen, is_given: listen_is_given } = passed.choose(config.listen, &notify)?;
     let socket = Some(socket);
     let scrape_socket = metrics::socket(terms.metrics, None)?.flatten();
+    let trees = trees::Trees::open(state.directory()).map_err(|error| format!("trees.jsonl in the state directory: {error}"))?;
     let ledger = control::Ledger::new(control::History::open(state.directory())?);
     let accounts = config.accounts.clone();
     let (mut next_id, salt) = (0, RandomState::new());
@@ -134,6 +137,7 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
             listen,
             listen_is_given,
             state,
+            trees,
             log,
             notify,
             ledger,

@@ -4,8 +4,9 @@
 //! named and the configuration allows. They are compared, and nothing else.
 
 use super::Message;
+use super::order::Progress;
 use super::worker::Standing;
-use crate::audit::{Cause, DeliveryResult, Failure, Step, UpdateResult};
+use crate::audit::{Cause, DeliveryResult, Failure, Pruned, Step, UpdateResult};
 use crate::ids::{CommitId, DeliveryId, Moment};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -38,6 +39,11 @@ pub enum Request {
         /// Go on telling what happens.
         follow: bool,
     },
+    /// Look at the work trees of repositories that are no longer configured. Answered by [`Answer::Tree`]s.
+    Prune {
+        /// Delete those that are as gwg left them.
+        delete: bool,
+    },
     /// Figures, as Prometheus reads them. Answered by [`Answer::Text`].
     Metrics,
 }
@@ -61,6 +67,8 @@ pub enum Answer {
     Notice(Notice),
     /// Some of what happened, the oldest first.
     Records(Vec<Record>),
+    /// A work tree that is no longer configured.
+    Tree(Tree),
     /// A piece of text.
     Text(String),
     /// All was said.
@@ -93,6 +101,8 @@ pub enum Refusal {
     NoWorker,
     /// The client did not keep up.
     TooSlow,
+    /// Another operator's prune runs.
+    Pruning,
     /// The new configuration is not in force; this is why.
     Reload(String),
 }
@@ -174,6 +184,19 @@ pub struct Repo {
     pub step: Option<Step>,
 }
 
+/// The work tree of a repository that is no longer configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// The repository's name, when it was configured.
+    pub name: String,
+    /// Where from.
+    pub url: String,
+    /// Where to.
+    pub directory: String,
+    /// What became of it.
+    pub pruned: Pruned,
+}
+
 /// A delivery that was authentic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
@@ -221,6 +244,8 @@ pub struct Notice {
 pub enum Happens {
     /// A step begins.
     Step(Step),
+    /// How far the update is.
+    Progress(Progress),
     /// An update started or ended.
     Update(UpdateResult),
 }
