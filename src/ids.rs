@@ -75,6 +75,40 @@ impl OrderId {
     }
 }
 
+/// Numbers updates, upwards, also over restarts where the clock was not set back: the first number of a
+/// worker is the time of its start in microseconds. An update answers each delivery of its repository
+/// that was given a number not above its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpdateId(u64);
+
+impl UpdateId {
+    /// Not numbered yet.
+    pub const NONE: Self = Self(0);
+
+    /// The number before the first of a worker that starts at that moment.
+    pub const fn since(start: Moment) -> Self {
+        Self(start.millis().saturating_mul(1000))
+    }
+
+    /// The next one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    /// Reads what is written: up to 16 hexadecimal digits.
+    pub fn read(text: &str) -> Option<Self> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u64::from_str_radix(text, 16).ok().filter(|_| digits).map(Self)
+    }
+}
+
+impl fmt::Display for UpdateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
 /// Numbers the jobs of one listener, upwards; an answer names the job that it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobNumber(u64);
@@ -213,6 +247,7 @@ macro_rules! written_for_people_as {
 
 written_for_people_as!(CommitId, CommitId::from_hex, "no commit");
 written_for_people_as!(DeliveryId, DeliveryId::from_uuid, "no delivery");
+written_for_people_as!(UpdateId, UpdateId::read, "no update");
 
 /// Names a work tree across restarts: the SHA-256 of its canonical directory, so that the worker
 /// keeps a state for each tree without ever being told a path.
@@ -279,6 +314,18 @@ mod tests {
         assert_eq!(CommitId::from_hex(&"0".repeat(40)), None);
         for bad in ["", "abc", &"g".repeat(40), &"a".repeat(39), &"a".repeat(64)] {
             assert_eq!(CommitId::from_hex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn updates_are_numbered_upwards_over_restarts_and_read_back() {
+        let first = UpdateId::since(Moment::from_millis(1_795_348_800_000)).next();
+        let after_a_restart = UpdateId::since(Moment::from_millis(1_795_348_800_001)).next();
+        assert!(first < first.next() && first.next() < after_a_restart);
+        assert_eq!(first.to_string(), "660dc3778d001");
+        assert_eq!(UpdateId::read(&first.to_string()), Some(first));
+        for bad in ["", "+1", "g", "0x1", "11111111111111111"] {
+            assert_eq!(UpdateId::read(bad), None, "{bad:?}");
         }
     }
 

@@ -28,16 +28,14 @@ const EXCEPTIONS: &[Exception] = &[
     Exception {
         without: ALL,
         role: "updater",
-        attacks: &["udp"],
-        why: "names must be resolved, and Landlock knows no UDP before version 10",
+        attacks: &["ask-for-path"],
+        why: "Landlock hides no path from `stat`; the modes of directories do",
     },
-    Exception { without: ALL, role: "updater", attacks: &["remote-port-elsewhere"], why: "Landlock knows ports, not addresses" },
-    Exception { without: ALL, role: "updater", attacks: &["ask-for-path"], why: "Landlock hides no path from `stat`" },
     Exception {
         without: ALL,
         role: "updater",
-        attacks: &["write-beside-new-trigger"],
-        why: "Landlock can't name a trigger that is not there yet, only its directory",
+        attacks: &["name-beside-new-trigger"],
+        why: "Landlock can't name a trigger that is not there yet, only its directory: empty files can be made in it",
     },
     Exception {
         without: "limits",
@@ -57,6 +55,7 @@ const EXCEPTIONS: &[Exception] = &[
         attacks: &[
             "climb-out",
             "list-other-tree",
+            "make-beside-new-trigger",
             "make-beside-trigger",
             "make-directory",
             "name-beside-trigger",
@@ -71,6 +70,7 @@ const EXCEPTIONS: &[Exception] = &[
             "symlink",
             "unlink",
             "unlink-beside-trigger",
+            "write-beside-new-trigger",
             "write-beside-trigger",
             "write-other-tree",
             "write-shared-memory",
@@ -78,7 +78,6 @@ const EXCEPTIONS: &[Exception] = &[
         ],
         why: "it shares its user with the other trees, and its work is to open files",
     },
-    Exception { without: "landlock", role: "updater", attacks: &["tcp"], why: "its work is to connect; only Landlock knows ports" },
     Exception {
         without: "seccomp",
         role: "listener",
@@ -147,6 +146,12 @@ const EXCEPTIONS: &[Exception] = &[
     Exception {
         without: "seccomp",
         role: "updater",
+        attacks: &["move-remote", "remote-port-elsewhere", "udp"],
+        why: "Landlock knows ports, not addresses, and UDP since version 10",
+    },
+    Exception {
+        without: "seccomp",
+        role: "updater",
         attacks: &["mptcp", "netlink", "path-socket", "tcp-fast-open", "vsock"],
         why: "Landlock knows `connect` and TCP; sockets in the file system since version 9",
     },
@@ -168,10 +173,15 @@ fn say(text: &str) {
     writeln!(error, "{text}").unwrap();
 }
 
+/// What the kernel offers, in gwg's words.
+fn offers() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_gwg")).args(["check", "--host"]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// The version of Landlock. What is published holds where signals and abstract sockets are in its reach.
 fn landlock() -> Option<u32> {
-    let output = Command::new(env!("CARGO_BIN_EXE_gwg")).args(["check", "--host"]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = offers();
     let version = text.split_once("landlock    version ").and_then(|(_, rest)| rest.split(|letter: char| !letter.is_ascii_digit()).next());
     match version.and_then(|version| version.parse().ok()) {
         Some(version @ 6..) => Some(version),
@@ -219,6 +229,15 @@ fn p4_p5_an_owned_process_gets_nothing_and_each_layer_alone_may_fail() {
     if version >= 9 {
         say("path-socket is not compared with what is published: this kernel's Landlock holds it too");
         unreal.extend(ROLES.map(|role| (role.to_owned(), "path-socket".to_owned())));
+    }
+    if version >= 10 {
+        say("udp is not compared with what is published: this kernel's Landlock holds it too");
+        unreal.extend(ROLES.map(|role| (role.to_owned(), "udp".to_owned())));
+    }
+    if !offers().contains("seals       yes") {
+        let _said: Option<()> =
+            need::missing("a kernel that seals memory (Linux 6.10): without it an updater is not held to its remote's address");
+        unreal.insert(("updater".to_owned(), "move-remote".to_owned()));
     }
     for role in ROLES {
         for without in [ALL].into_iter().chain(LAYERS) {

@@ -299,7 +299,7 @@ fn clients_that_ask_and_then_never_read_hold_nothing_up() {
     for _ in 0..20 {
         let mut client = connect(&site);
         let mut bytes = Vec::new();
-        frame::encode(&Request::Log { repos: Vec::new(), last: u32::MAX, follow: true }, &mut bytes).unwrap();
+        frame::encode(&Request::Log { repos: Vec::new(), delivery: None, last: u32::MAX, follow: true }, &mut bytes).unwrap();
         client.write_all(&bytes).unwrap();
         stuck.push(client);
     }

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
+use support::account;
 use support::config::{Config, SECRET};
-use support::delivery::{Answer, Delivery, ZERO, exchange, push_payload};
+use support::delivery::{Answer, Delivery, ZERO, count_answers, exchange, push_payload};
 use support::site::{Ground, PATH, Site};
 
 const MASTER: &str = "refs/heads/master";
@@ -63,7 +64,7 @@ fn refused_and_ignored(url: &str, commit: &str) -> Vec<(&'static str, Delivery, 
 
 #[test]
 fn what_is_no_push_for_us_is_answered_logged_and_changes_nothing() {
-    let site = Site::new();
+    let mut site = Site::audited();
     let (deployed, connections) = (site.remote.head(), site.daemon.server().seen());
     // An update would be seen: the remote is ahead.
     let commit = site.remote.publish(&[("README", "second\n")]);
@@ -94,11 +95,12 @@ fn what_is_no_push_for_us_is_answered_logged_and_changes_nothing() {
     site.gateway.deploy(PATH, &commit);
     site.gateway.wait_for_log(0, PATH, &["update ok", "cause=delivery"]);
     assert_eq!(site.gateway.updates(PATH), before + 1, "more than one update");
+    account::assert_exact(&mut site);
 }
 
 #[test]
 fn a_body_that_is_too_large_or_not_whole_is_refused() {
-    let site = Site::new();
+    let mut site = Site::audited();
     let head = |length: usize| {
         format!(
             "POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-GitHub-Event: push\r\nX-Hub-Signature-256: sha256={}\r\nContent-Length: {length}\r\n\r\n",
@@ -117,26 +119,30 @@ fn a_body_that_is_too_large_or_not_whole_is_refused() {
     let _ = stream.read_to_string(&mut rest);
     assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 4"), "{rest}");
     site.gateway.log().wait_after(mark, &["delivery", "timeout"]);
+    count_answers(site.gateway.port(), 1);
     site.deploy(&[("README", "after\n")]);
+    account::assert_exact(&mut site);
 }
 
 #[test]
 fn a_header_that_is_too_large_is_refused() {
-    let site = Site::new();
+    let mut site = Site::audited();
     let request = format!("POST {PATH} HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\nContent-Length: 0\r\n\r\n", "a".repeat(600_000));
     let answer = exchange(site.gateway.port(), request.as_bytes()).unwrap();
     assert_eq!(answer.status, 431, "{answer:?}");
     site.deploy(&[("README", "after\n")]);
+    account::assert_exact(&mut site);
 }
 
 #[test]
 fn what_is_no_http_ends_the_connection_and_nothing_else() {
-    let site = Site::new();
+    let mut site = Site::audited();
     for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"SSH-2.0-OpenSSH_9.2\r\n", b"POST\r\n\r\n", &[0; 4096]] {
         let answer = exchange(site.gateway.port(), bytes);
         assert!(answer.as_ref().map_or(true, |answer| answer.status == 400), "{answer:?}");
     }
     site.deploy(&[("README", "after\n")]);
+    account::assert_exact(&mut site);
 }
 
 #[test]

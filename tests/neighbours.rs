@@ -5,13 +5,13 @@
 
 mod support;
 
-use gwg::audit::{Cause, DeliveryEvent, DeliveryResult, Ignored, Step, UpdateEvent, UpdateResult};
-use gwg::ids::{CommitId, DeliveryId, JobNumber, OrderId, RepoId};
+use gwg::audit::{Cause, Claim, DeliveryEvent, DeliveryResult, Ignored, Pruned, Step, UpdateEvent, UpdateResult};
+use gwg::ids::{CommitId, DeliveryId, DirectoryId, JobNumber, OrderId, RepoId, UpdateId};
 use gwg::wire::Message;
 use gwg::wire::frame::encode;
 use gwg::wire::job::{Job, JobAnswer, Verdict};
 use gwg::wire::listener::FromListener;
-use gwg::wire::order::{FromUpdater, Outcome, Report};
+use gwg::wire::order::{FromUpdater, Outcome, Progress, Report};
 use gwg::wire::worker::FromWorker;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -54,9 +54,21 @@ fn job(number: u32, repo: u32) -> Job {
 }
 
 fn event(repo: u32) -> FromListener {
+    event_of(repo, None)
+}
+
+/// An event whose payload claims words that no honest listener hands on.
+fn claiming(words: &[u8]) -> Vec<u8> {
+    let honest = framed(&[event_of(0, Claim::of("ada"))]);
+    let (claim, length) = (b"\x03ada", honest.len());
+    assert!(honest.ends_with(claim), "the claim is not what the event ends with");
+    around(&[&honest[4..length - claim.len()], &[u8::try_from(words.len()).unwrap()], words].concat())
+}
+
+fn event_of(repo: u32, pusher: Option<Claim>) -> FromListener {
     let result = DeliveryResult::Ignored(Ignored::Ping);
     let source = Ipv4Addr::LOCALHOST.into();
-    FromListener::Delivery(DeliveryEvent { source, repo: Some(RepoId::new(repo)), delivery: None, bytes: 1, micros: 1, result })
+    FromListener::Delivery(DeliveryEvent { source, repo: Some(RepoId::new(repo)), delivery: None, bytes: 1, micros: 1, result, pusher })
 }
 
 /// Every way of breaking a frame, around a message that would be right.
@@ -93,6 +105,10 @@ fn from_listener() -> Vec<Attack> {
     attacks.extend([
         attack("ready, twice", "supervisor", ready),
         attack("an event of a repository that never was", "supervisor", framed(&[event(0), event(2)])),
+        attack("a claim that is a line", "supervisor", claiming(b"ada\n")),
+        attack("a claim that steers terminals", "supervisor", claiming(b"\x1b[2J")),
+        attack("a claim that is too long", "supervisor", claiming(&[b'a'; Claim::MAX + 1])),
+        attack("a claim that says nothing", "supervisor", claiming(b"")),
         attack("what belongs to the worker", "supervisor", right),
     ]);
     attacks
@@ -103,7 +119,13 @@ fn from_worker() -> Vec<Attack> {
         let number = (0..number).fold(OrderId::ZERO, |number, _| number.next());
         FromWorker::Order(number, RepoId::new(repo))
     };
-    let event = UpdateEvent { repo: RepoId::new(2), cause: Cause::Reconcile, delivery: None, result: UpdateResult::Started };
+    let event = UpdateEvent {
+        repo: RepoId::new(2),
+        update: UpdateId::NONE,
+        cause: Cause::Reconcile,
+        delivery: None,
+        result: UpdateResult::Started,
+    };
     let mut attacks = malformed("supervisor", &framed(&[order(1, 0)]));
     attacks.extend([
         attack("ready, twice", "supervisor", framed(&[FromWorker::Ready { landlock: 7 }])),

@@ -7,15 +7,15 @@ use nix::sys::signal::Signal;
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle, sleep};
-use std::time::{Duration, Instant};
+use std::thread::{self, sleep};
+use std::time::Duration;
+use support::account;
 use support::config::{Config, Repo, SECRET};
 use support::delivery::Delivery;
 use support::gateway;
 use support::loopback::Mode;
 use support::need;
+use support::pushing::{Pushed, Pushing};
 use support::remote::Remote;
 use support::scratch;
 use support::site::{Ground, PATH, Site};
@@ -234,69 +234,11 @@ fn a_new_listener_that_dies_leaves_the_old_configuration_in_force() {
     panic!("no listener could be killed before it was ready");
 }
 
-/// Signed pushes, at a steady rate, from several clients with a connection for each request.
-struct Pushing {
-    stop: Arc<AtomicBool>,
-    port: Arc<AtomicU16>,
-    secret: Arc<Mutex<String>>,
-    sent: Arc<AtomicUsize>,
-    threads: Vec<JoinHandle<Vec<String>>>,
-}
-
-impl Pushing {
-    const CLIENTS: u32 = 4;
-
-    fn start(site: &Site, a_second: u32) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let port = Arc::new(AtomicU16::new(site.gateway.port()));
-        let secret = Arc::new(Mutex::new(SECRET.to_owned()));
-        let sent = Arc::new(AtomicUsize::new(0));
-        let push = site.gateway.push(PATH, &site.remote.head());
-        let threads = (0..Self::CLIENTS).map(|_| {
-            let (stop, port, secret, sent, push) = (stop.clone(), port.clone(), secret.clone(), sent.clone(), push.clone());
-            thread::spawn(move || {
-                let mut wrong = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let began = Instant::now();
-                    let signed = push.clone().sign(&secret.lock().unwrap().clone());
-                    match signed.try_send(port.load(Ordering::Relaxed)) {
-                        Ok(answer) if answer.status == 202 => {}
-                        Ok(answer) => wrong.push(format!("{answer:?}")),
-                        // Whoever comes after a port was left is told so at once, and has lost nothing.
-                        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-                        Err(error) => wrong.push(format!("{error}")),
-                    }
-                    sent.fetch_add(1, Ordering::Relaxed);
-                    sleep((Duration::from_secs(1) * Self::CLIENTS / a_second).saturating_sub(began.elapsed()));
-                }
-                wrong
-            })
-        });
-        let threads = threads.collect();
-        Self { stop, port, secret, sent, threads }
-    }
-
-    fn sign_with(&self, secret: &str) {
-        *self.secret.lock().unwrap() = secret.to_owned();
-    }
-
-    /// Lets some pass under what is in force now.
-    fn go_on(&self) {
-        let before = self.sent.load(Ordering::Relaxed);
-        wait::until_true("more requests were sent", || self.sent.load(Ordering::Relaxed) > before + 40);
-    }
-
-    fn end(self) -> (usize, Vec<String>) {
-        self.stop.store(true, Ordering::Relaxed);
-        let wrong = self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        (self.sent.load(Ordering::Relaxed), wrong)
-    }
-}
-
 #[test]
 fn f16_no_signed_request_is_lost_by_adding_removing_renaming_rotating_and_moving() {
-    let mut site = Site::new();
-    let pushing = Pushing::start(&site, 200);
+    let mut site = Site::audited();
+    let mut ports = vec![site.gateway.port()];
+    let pushing = Pushing::start(&site, 4, 200);
     let first = site.gateway.config().clone();
     let rotated = "another secret, as long as it must be";
     for round in 0..3 {
@@ -318,15 +260,17 @@ fn f16_no_signed_request_is_lost_by_adding_removing_renaming_rotating_and_moving
         pushing.go_on();
         let port = gateway::free_port();
         site.gateway.reload(first.clone().set("port", port));
-        pushing.port.store(port, Ordering::Relaxed);
+        pushing.go_to(port);
+        ports.push(port);
         pushing.go_on();
     }
-    let (sent, wrong) = pushing.end();
+    let Pushed { sent, wrong, refused: _ } = pushing.end();
     assert_eq!(wrong, [""; 0], "of {sent}");
     // The first worker is the last one, and nobody broke a rule.
     assert!(site.gateway.log().matching(&["violation"]).is_empty());
     assert_eq!(site.gateway.log().matching(&["process started", "gwg-worker"]).len(), 1);
     site.deploy(&[("README", "at last\n")]);
+    account::assert_exact_of(&mut site, &ports);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use support::account;
 use support::config::Repo;
 use support::delivery::Delivery;
 use support::gateway;
@@ -33,7 +34,7 @@ fn storm(site: &mut Site, signals: impl Iterator<Item = Signal>) {
 
 #[test]
 fn f26_a_thousand_sighups_are_a_few_reloads_and_lose_nothing() {
-    let site = Site::new();
+    let mut site = Site::audited();
     let supervisor = site.gateway.process();
     for number in 0..1000 {
         supervisor.signal(Signal::SIGHUP);
@@ -44,11 +45,12 @@ fn f26_a_thousand_sighups_are_a_few_reloads_and_lose_nothing() {
     site.gateway.log().wait(&["config unchanged"]);
     site.deploy(&[("README", "second\n")]);
     assert_eq!(site.gateway.log().matching(&["process started"]).iter().filter(|line| !line.contains("updater")).count(), 2);
+    account::assert_exact(&mut site);
 }
 
 #[test]
 fn f26_sighups_between_changes_end_with_the_last_change_in_force() {
-    let mut site = Site::new();
+    let mut site = Site::audited();
     let config = site.gateway.config().clone();
     let supervisor = site.gateway.process();
     for number in 0..30 {
@@ -62,6 +64,7 @@ fn f26_sighups_between_changes_end_with_the_last_change_in_force() {
     // Listeners that were replaced are gone.
     wait::until_true("one listener is left", || supervisor.children().iter().filter(|child| child.name() == "gwg-listener").count() == 1);
     site.deploy(&[("README", "second\n")]);
+    account::assert_exact(&mut site);
 }
 
 #[test]
@@ -173,7 +176,7 @@ fn judge(site: &Site, text: &str) -> bool {
 
 #[test]
 fn f5_a_worker_that_hangs_is_answered_503_for_and_replaced() {
-    let site = Site::new();
+    let mut site = Site::audited();
     let worker = site.gateway.child("gwg-worker");
     worker.signal(Signal::SIGSTOP);
     let commit = site.remote.publish(&[("README", "second\n")]);
@@ -184,6 +187,7 @@ fn f5_a_worker_that_hangs_is_answered_503_for_and_replaced() {
     // What was not acknowledged was kept; and the next worker compares everything.
     site.tree().wait_for(&commit, None);
     site.deploy(&[("README", "third\n")]);
+    account::assert_exact(&mut site);
 }
 
 #[test]

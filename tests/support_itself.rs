@@ -3,16 +3,20 @@
 
 mod support;
 
-use std::process::Command;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use support::ambush::{Ambush, Prey};
 use support::delivery::Delivery;
 use support::git_daemon::GitDaemon;
 use support::https::Https;
 use support::loopback::Mode;
+use support::processes::Process;
 use support::remote::{self, Remote};
 use support::scratch::Scratch;
 use support::sshd::Sshd;
 use support::tree::Tree;
-use support::{keys, need};
+use support::{keys, need, wait};
 
 /// Real git clones `url`, with the environment added; gives its messages where it fails.
 fn clone(scratch: &Scratch, url: &str, environment: &[(&str, &str)]) -> Result<Tree, String> {
@@ -124,4 +128,56 @@ fn children_are_found_by_name() {
     assert!(!found.alive());
     child.wait().unwrap();
     assert_eq!(need::is_root(), us.status("Uid").unwrap().starts_with('0'));
+}
+
+/// A shell that waits for a line before it does anything.
+fn waiting_shell(directory: &std::path::Path, script: &str) -> Child {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("read line; {script}")]).current_dir(directory);
+    command.stdin(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn an_ambush_ends_a_process_before_the_call_that_was_asked_for() {
+    for (nth, expected) in [(1, ["", ""]), (2, ["empty", ""]), (3, ["one\n", ""]), (4, ["one\n", "empty"]), (5, ["one\n", "two\n"])] {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut shell = waiting_shell(scratch.path(), "echo one >a; echo two >b");
+        let ambush = Ambush::lay(Prey::Running(Process::of(shell.id().try_into().unwrap()).unwrap()), nth);
+        shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let fate = ambush.fate(wait::LONG).unwrap();
+        ambush.end();
+        assert_eq!(shell.wait().unwrap().signal(), Some(9));
+        let calls = ["openat", "write", "openat", "write", "exit_group"];
+        assert_eq!((fate.calls.as_slice(), fate.killed.is_some()), (&calls[..nth], true));
+        let found = ["a", "b"].map(|name| match std::fs::read_to_string(scratch.path().join(name)) {
+            Ok(text) if text.is_empty() => "empty".to_owned(),
+            found => found.unwrap_or_default(),
+        });
+        assert_eq!(found, expected, "killed at {nth}");
+    }
+}
+
+#[test]
+fn an_ambush_meets_a_child_from_its_fork_on_and_spares_its_parent() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut shell = waiting_shell(scratch.path(), "touch a; echo $? >b");
+    let ambush = Ambush::lay(Prey::NextChildOf(Process::of(shell.id().try_into().unwrap()).unwrap()), 1);
+    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    assert_eq!(ambush.fate(wait::LONG).unwrap().calls, ["execve"]);
+    ambush.end();
+    assert!(shell.wait().unwrap().success());
+    assert!(!scratch.path().join("a").exists());
+    assert_eq!(std::fs::read_to_string(scratch.path().join("b")).unwrap(), "137\n");
+}
+
+#[test]
+fn an_ambush_that_nobody_walks_into_hears_all_calls_and_of_the_end() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut shell = waiting_shell(scratch.path(), "echo one >a");
+    let ambush = Ambush::lay(Prey::Running(Process::of(shell.id().try_into().unwrap()).unwrap()), 9);
+    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let fate = ambush.fate(wait::LONG).unwrap();
+    assert_eq!((fate.calls.as_slice(), fate.killed), (&["openat", "write", "exit_group"][..], None));
+    ambush.end();
+    let _reaped_by_the_ambush = shell.wait();
 }

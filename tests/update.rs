@@ -4,6 +4,8 @@
 mod support;
 
 use nix::sys::signal::Signal;
+use notify::event::{AccessKind, AccessMode, CreateKind};
+use notify::{EventKind, RecursiveMode, Watcher};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -186,6 +188,26 @@ fn a_trigger_that_could_not_be_touched_is_touched_later_for_the_same_commit() {
     site.scratch.updaters_directory("not_yet");
     site.gateway.restart();
     site.tree().wait_for(&site.remote.head(), None);
+}
+
+/// As the guide to the configuration has it: the first is made, without being opened; then it is opened and closed.
+#[test]
+fn who_watches_the_trigger_hears_of_each_update() {
+    let ground = Ground::new();
+    let trigger = ground.repo().tree().trigger;
+    let (sender, events) = std::sync::mpsc::channel();
+    let mut watcher = notify::recommended_watcher(sender).unwrap();
+    watcher.watch(trigger.parent().unwrap(), RecursiveMode::NonRecursive).unwrap();
+    let heard = || events.try_iter().flatten().filter(|event| event.paths.contains(&trigger)).map(|event| event.kind).collect::<Vec<_>>();
+    let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+
+    let config = Config::new().repo(ground.repo());
+    let site = ground.start(config);
+    site.tree().wait_for(&site.remote.head(), None);
+    wait::until_true("it is made", || heard().contains(&EventKind::Create(CreateKind::File)));
+    assert_eq!((fs::read(&trigger).unwrap(), fs::metadata(&trigger).unwrap().mode() & 0o7777), (Vec::new(), 0o644));
+    site.deploy(&[("README", "second\n")]);
+    wait::until_true("it is closed after writing", || heard().contains(&closed));
 }
 
 #[test]

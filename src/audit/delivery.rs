@@ -1,7 +1,9 @@
 //! What became of a request: made by the listener.
 
-use crate::ids::{CommitId, DeliveryId, RepoId};
+use super::text;
+use crate::ids::{CommitId, DeliveryId, RepoId, UpdateId};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::IpAddr;
 
 /// One answered request.
@@ -19,6 +21,55 @@ pub struct DeliveryEvent {
     pub micros: u64,
     /// What became of it.
     pub result: DeliveryResult,
+    /// Who pushed, by the payload's word.
+    pub pusher: Option<Claim>,
+}
+
+/// What somebody claims: printable ASCII, and short. For people to read; nothing is ever decided by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Claim(Box<str>);
+
+impl Claim {
+    /// Bytes of the longest.
+    pub const MAX: usize = 64;
+
+    /// A claim in whatever letters; any byte that is not printable ASCII is escaped, a long one is cut
+    /// off. `None` for nothing.
+    pub fn of(words: &str) -> Option<Self> {
+        (!words.is_empty()).then(|| Self(text::bounded(words.as_bytes(), Self::MAX).into()))
+    }
+
+    /// The words.
+    pub fn words(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Claim> for String {
+    fn from(claim: Claim) -> Self {
+        claim.0.into()
+    }
+}
+
+/// These words were not made by [`Claim::of`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a claim that is too long, or not printable")]
+pub struct NoClaim;
+
+impl TryFrom<String> for Claim {
+    type Error = NoClaim;
+
+    fn try_from(words: String) -> Result<Self, NoClaim> {
+        let printable = words.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
+        if printable && !words.is_empty() && words.len() <= Self::MAX { Ok(Self(words.into())) } else { Err(NoClaim) }
+    }
 }
 
 /// What became of a request.
@@ -31,6 +82,9 @@ pub enum DeliveryResult {
         coalesced: bool,
         /// The commit that the payload announced.
         announced: Option<CommitId>,
+        /// The update that serves it. None in a history that was written before updates had numbers.
+        #[serde(default)]
+        update: Option<UpdateId>,
     },
     /// 200: authentic, but nothing to do.
     Ignored(Ignored),
@@ -125,5 +179,23 @@ impl Rejected {
             Self::Timeout => 408,
             Self::Budget | Self::WorkerUnavailable => 503,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_claim_is_short_and_printable_whoever_made_it() {
+        assert_eq!(Claim::of(""), None);
+        assert_eq!(Claim::of("ada\n\u{9b}31m]\\").unwrap().words(), "ada\\x0a\\xc2\\x9b31m]\\\\");
+        assert_eq!(Claim::of(&"a".repeat(65)).unwrap().words(), "a".repeat(61) + "...");
+        for bad in ["", "a\nb", "\u{7f}", "\u{e9}", &"a".repeat(65)] {
+            assert_eq!(Claim::try_from(bad.to_owned()), Err(NoClaim), "{bad:?}");
+        }
+        let whole = Claim::of(&"\0".repeat(99)).unwrap();
+        assert_eq!(Claim::try_from(whole.words().to_owned()), Ok(whole));
     }
 }

@@ -50,6 +50,14 @@ journald keeps each record as the text of a message.
 `gwg audit verify FILE...` says which record was changed, removed or moved. Someone who may write the file can make the chain anew, or cut off its end;
 that shows beside syslog: `service.start` carries the last hash, and each record its number.
 
+## From a delivery to what it changed
+
+`delivery.accepted` has the number of the `update` that serves it; `update.*`, `trigger.touched` and `hook.*` have the number that they belong to. Deliveries that come together
+have one number, and so have the tries of one update. Numbers grow, over restarts too where the clock was not set back, and an update serves all marks that were set
+before it began: the first `update.ok` or `update.noop` of the repository with a number not below the delivery's is the one that answers it. An `update.noop` says that its
+`new` was there already: the last `update.ok` with that commit brought it. `gwg log --delivery ID` follows the same rule, as far back as the history goes.
+Records of different processes may stand in another order than things happened: the numbers count. `claimed_pusher` is what the payload says, and nothing that gwg knows.
+
 ## Requests
 
 requests = `delivery.accepted` + `delivery.ignored` + `delivery.rejected` + the counts of `reject.summary` + what `log.gap` counts with the cause `listener`.

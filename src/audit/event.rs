@@ -4,11 +4,11 @@
 //! Texts are the supervisor's own words or the administrator's: a path of the configuration, a host
 //! of a configured URL. Whatever they hold, they come out bounded and printable.
 
-use super::delivery::{Ignored, Rejected};
+use super::delivery::{Claim, Ignored, Rejected};
 use super::prune::Pruned;
 use super::schema::{self, Schema, Severity};
 use super::update::{Cause, Failure};
-use crate::ids::{CommitId, DeliveryId};
+use crate::ids::{CommitId, DeliveryId, UpdateId};
 use std::net::{IpAddr, SocketAddr};
 
 /// One thing that happened.
@@ -22,6 +22,10 @@ pub enum Event {
         announced: Option<CommitId>,
         /// The repository was due already.
         coalesced: bool,
+        /// The update that serves it.
+        update: Option<UpdateId>,
+        /// Who pushed, by the payload's word.
+        pusher: Option<Claim>,
     },
     /// An authentic delivery with nothing to do.
     DeliveryIgnored {
@@ -101,6 +105,8 @@ pub enum Event {
     TriggerTouched {
         /// The repository.
         repo: String,
+        /// By which update.
+        update: UpdateId,
         /// For which commit.
         commit: CommitId,
     },
@@ -249,6 +255,13 @@ pub enum Event {
         /// The audit file's last hash.
         chain: Option<String>,
     },
+    /// gwg has taken the place of another, in the same process.
+    ServiceUpgrade {
+        /// The version of the other.
+        from: String,
+        /// The audit file's last hash.
+        chain: Option<String>,
+    },
     /// gwg serves.
     ServiceReady {
         /// Where.
@@ -283,6 +296,8 @@ pub struct Delivery {
 pub struct Update {
     /// The repository.
     pub repo: String,
+    /// Its number.
+    pub update: UpdateId,
     /// Why.
     pub cause: Cause,
     /// The newest delivery that marked it.
@@ -305,6 +320,8 @@ pub struct Child {
 pub struct Hook {
     /// The repository.
     pub repo: String,
+    /// The update that it came after.
+    pub update: UpdateId,
     /// `success` or `failure`.
     pub on: &'static str,
     /// The commit for which it last ended well; after a failed update, the one that is deployed.
@@ -426,6 +443,7 @@ impl Event {
             Self::ReconcileEnd { .. } => &schema::RECONCILE_END,
             Self::LogGap { .. } => &schema::LOG_GAP,
             Self::ServiceStart { .. } => &schema::SERVICE_START,
+            Self::ServiceUpgrade { .. } => &schema::SERVICE_UPGRADE,
             Self::ServiceReady { .. } => &schema::SERVICE_READY,
             Self::ServiceStop { .. } => &schema::SERVICE_STOP,
         }

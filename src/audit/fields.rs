@@ -1,7 +1,7 @@
 //! An event as names and values, in the order of its row of the table: what both the syslog record and
 //! the line of the audit file are made of. Pure. Runs in the supervisor.
 
-use super::delivery::Ignored;
+use super::delivery::{Claim, Ignored};
 use super::event::{Child, Delivery, End, Event, Hook, Level, Summary, Update};
 use super::prune::Pruned;
 use super::text;
@@ -45,6 +45,12 @@ impl Fields {
         }
     }
 
+    /// What is escaped and bounded already.
+    fn claim(&mut self, name: &'static str, claim: Option<&Claim>) -> &mut Self {
+        self.0.extend(claim.map(|claim| (name, Value::Text(claim.words().to_owned()))));
+        self
+    }
+
     fn number(&mut self, name: &'static str, value: impl Into<u64>) -> &mut Self {
         self.0.push((name, Value::Number(value.into())));
         self
@@ -57,8 +63,9 @@ impl Fields {
 
     fn add(&mut self, event: &Event) {
         match event {
-            Event::DeliveryAccepted { delivery, announced, coalesced } => {
-                self.delivery(delivery, "push").maybe("announced", *announced).number("bytes", delivery.bytes);
+            Event::DeliveryAccepted { delivery, announced, coalesced, update, pusher } => {
+                self.delivery(delivery, "push").maybe("update", *update).claim("claimed_pusher", pusher.as_ref());
+                self.maybe("announced", *announced).number("bytes", delivery.bytes);
                 self.number("us", delivery.micros).flag("coalesced", *coalesced);
             }
             Event::DeliveryIgnored { delivery, reason } => {
@@ -86,8 +93,8 @@ impl Fields {
             Event::HostKeyRefused { repo, host, key_type, fingerprint } => {
                 self.text("repo", repo).text("host", host).text("key_type", key_type).text("fingerprint", fingerprint);
             }
-            Event::TriggerTouched { repo, commit } => {
-                self.text("repo", repo).text("commit", commit);
+            Event::TriggerTouched { repo, update, commit } => {
+                self.text("repo", repo).text("update", update).text("commit", commit);
             }
             Event::HookStart { hook, own_pids: _, landlock: _ } => {
                 self.hook(hook);
@@ -136,12 +143,10 @@ impl Fields {
             Event::LogGap { lost, cause } => {
                 self.number("lost", *lost).text("cause", cause.word());
             }
-            Event::ServiceStart { chain } => {
-                self.text("version", env!("CARGO_PKG_VERSION"));
-                for (name, version) in linked() {
-                    self.text(name, version);
-                }
-                self.number("pid", std::process::id()).maybe("chain", chain.as_ref());
+            Event::ServiceStart { chain } => self.build(chain.as_ref()),
+            Event::ServiceUpgrade { from, chain } => {
+                self.text("from", from);
+                self.build(chain.as_ref());
             }
             Event::ServiceReady { listen, repos } => {
                 self.service().text("listen", listen).number("repos", *repos);
@@ -157,7 +162,7 @@ impl Fields {
     }
 
     fn update(&mut self, update: &Update) -> &mut Self {
-        self.text("repo", &update.repo).text("cause", update.cause.word()).maybe("delivery", update.delivery)
+        self.text("repo", &update.repo).text("update", update.update).text("cause", update.cause.word()).maybe("delivery", update.delivery)
     }
 
     fn update_end(&mut self, event: &Event) {
@@ -176,8 +181,13 @@ impl Fields {
     }
 
     fn hook(&mut self, hook: &Hook) -> &mut Self {
-        let Hook { repo, on, old, new, attempt, pid: _, uid } = hook;
-        self.text("repo", repo).text("on", on).maybe("commit", new.or(*old)).number("attempt", *attempt).number("uid", *uid)
+        let Hook { repo, update, on, old, new, attempt, pid: _, uid } = hook;
+        self.text("repo", repo)
+            .text("update", update)
+            .text("on", on)
+            .maybe("commit", new.or(*old))
+            .number("attempt", *attempt)
+            .number("uid", *uid)
     }
 
     fn end(&mut self, end: End) -> &mut Self {
@@ -197,6 +207,15 @@ impl Fields {
         if !level.missing.is_empty() {
             self.text("missing", level.missing.join(" "));
         }
+    }
+
+    /// What this is, and where the audit file's chain goes on.
+    fn build(&mut self, chain: Option<&String>) {
+        self.text("version", env!("CARGO_PKG_VERSION"));
+        for (name, version) in linked() {
+            self.text(name, version);
+        }
+        self.number("pid", std::process::id()).maybe("chain", chain);
     }
 
     fn service(&mut self) -> &mut Self {

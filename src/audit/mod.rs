@@ -52,7 +52,7 @@ pub mod verify;
 #[cfg(feature = "supervisor")]
 mod writer;
 
-pub use delivery::{DeliveryEvent, DeliveryResult, Ignored, Rejected};
+pub use delivery::{Claim, DeliveryEvent, DeliveryResult, Ignored, Rejected};
 pub use host_key::{HostKey, KeyKind};
 pub use prune::{Kept, Pruned};
 pub use reconcile::{ReconcileCause, ReconcileEvent};
@@ -61,6 +61,6 @@ pub use update::{Cause, Failure, Reason, Step, UpdateEvent, UpdateResult};
 #[cfg(feature = "supervisor")]
 pub use event::Event;
 #[cfg(feature = "supervisor")]
-pub use record::{Audit, Settings};
+pub use record::{Audit, Before, Settings};
 #[cfg(feature = "supervisor")]
 pub use schema::Facility;

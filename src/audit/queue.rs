@@ -22,15 +22,21 @@ pub struct Full;
 
 /// The queue.
 pub struct Queue<T> {
-    items: Mutex<VecDeque<T>>,
+    items: Mutex<Items<T>>,
     filled: Condvar,
     room: usize,
+}
+
+struct Items<T> {
+    waiting: VecDeque<T>,
+    /// The thread sleeps until there is one. To wake who is awake is a system call too, for each item.
+    asleep: bool,
 }
 
 impl<T> Queue<T> {
     /// With room for so many.
     pub fn new(room: usize) -> Self {
-        Self { items: Mutex::new(VecDeque::new()), filled: Condvar::new(), room }
+        Self { items: Mutex::new(Items { waiting: VecDeque::new(), asleep: false }), filled: Condvar::new(), room }
     }
 
     /// Gives an item.
@@ -43,33 +49,48 @@ impl<T> Queue<T> {
             Class::Request => self.room / 4 * 3,
             Class::Other => self.room,
         };
-        if items.len() >= room {
+        if items.waiting.len() >= room {
             return Err(Full);
         }
-        items.push_back(item);
-        drop(items);
-        self.filled.notify_one();
+        items.waiting.push_back(item);
+        self.wake(items);
         Ok(())
     }
 
     /// Gives an item whether or not there is room: for the few that the supervisor makes to steer the
     /// writer.
     pub fn insist(&self, item: T) {
-        self.items().push_back(item);
-        self.filled.notify_one();
+        let mut items = self.items();
+        items.waiting.push_back(item);
+        self.wake(items);
+    }
+
+    fn wake(&self, mut items: MutexGuard<'_, Items<T>>) {
+        let asleep = std::mem::take(&mut items.asleep);
+        drop(items);
+        if asleep {
+            self.filled.notify_one();
+        }
     }
 
     /// Takes the next item; waits for one, at most so long where there is a limit.
     pub fn take(&self, limit: Option<Duration>) -> Option<T> {
-        let items = self.items();
-        let mut items = match limit {
-            None => self.filled.wait_while(items, |items| items.is_empty()).unwrap_or_else(PoisonError::into_inner),
-            Some(limit) => self.filled.wait_timeout_while(items, limit, |items| items.is_empty()).unwrap_or_else(PoisonError::into_inner).0,
-        };
-        items.pop_front()
+        let mut items = self.items();
+        if limit != Some(Duration::ZERO) {
+            let is_empty = |items: &mut Items<T>| {
+                items.asleep = items.waiting.is_empty();
+                items.asleep
+            };
+            items = match limit {
+                None => self.filled.wait_while(items, is_empty).unwrap_or_else(PoisonError::into_inner),
+                Some(limit) => self.filled.wait_timeout_while(items, limit, is_empty).unwrap_or_else(PoisonError::into_inner).0,
+            };
+            items.asleep = false;
+        }
+        items.waiting.pop_front()
     }
 
-    fn items(&self) -> MutexGuard<'_, VecDeque<T>> {
+    fn items(&self) -> MutexGuard<'_, Items<T>> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -52,6 +52,21 @@ impl By {
     }
 }
 
+/// What was before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: gwg starts.
+    #[default]
+    Nothing,
+    /// Another gwg, in this very process: its events are counted on.
+    Another {
+        /// Its version.
+        version: String,
+        /// The number of its last event.
+        seq: u64,
+    },
+}
+
 /// The log's rendering of an event.
 pub type Line = fn(&Entry);
 
@@ -73,18 +88,26 @@ struct State {
 }
 
 impl Audit {
-    /// Starts the thread. `line` writes each event to the log.
+    /// Starts the thread, and records that gwg has begun. `line` writes each event to the log.
     ///
     /// # Errors
     /// No thread could be started, or the audit file's end can't be read.
-    pub fn start(settings: Settings, line: Line) -> io::Result<Self> {
+    pub fn start(settings: Settings, line: Line, before: Before) -> io::Result<Self> {
         let (queue, told) = (Arc::new(Queue::new(QUEUE)), Arc::<Told>::default());
         let writer = Writer::new(Arc::clone(&queue), Arc::clone(&told));
         std::thread::Builder::new().name("audit".into()).spawn(move || writer.run())?;
-        let state = State { seq: 0, flood: Flood::default(), sinks: false, broken: false };
+        let seq = match &before {
+            Before::Nothing => 0,
+            Before::Another { seq, .. } => *seq,
+        };
+        let state = State { seq, flood: Flood::default(), sinks: false, broken: false };
         let audit = Self { state: Mutex::new(state), queue, told, line };
         let chain = audit.configure(settings)?;
-        audit.record(By::gwg(), Event::ServiceStart { chain });
+        let begun = match before {
+            Before::Nothing => Event::ServiceStart { chain },
+            Before::Another { version, seq: _ } => Event::ServiceUpgrade { from: version, chain },
+        };
+        audit.record(By::gwg(), begun);
         Ok(audit)
     }
 
@@ -187,6 +210,11 @@ impl Audit {
         self.queue.insist(Order::End(Instant::now() + limit, answer));
         // A thread that is stuck says nothing; the end does not wait for it.
         answered.recv_timeout(limit + Duration::from_millis(50)).unwrap_or_default()
+    }
+
+    /// The number of the last event.
+    pub fn last(&self) -> u64 {
+        self.state().seq
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

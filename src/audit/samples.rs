@@ -1,20 +1,21 @@
 //! One event of each kind, with each field, and random texts: for tests.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use super::delivery::{Ignored, Rejected};
+use super::delivery::{Claim, Ignored, Rejected};
 use super::event::{Child, Delivery, End, Event, Hook, Level, Sink, Summary, Update, Violation};
 use super::prune::{Kept, Pruned};
 use super::update::{Cause, Failure, Reason, Step};
-use crate::ids::{CommitId, DeliveryId};
+use crate::ids::{CommitId, DeliveryId, UpdateId};
 
 /// At least one for each row of the table, so that each field is in one.
 pub fn all() -> Vec<Event> {
     let commit = CommitId::from_bytes([0xab; 20]);
     let id = DeliveryId::from_uuid("72d3162e-cc78-11e3-81ab-4c9367dc0958");
+    let number = UpdateId::read("660dc3778d001").unwrap();
     let repo = || "/hooks/site".to_owned();
     let delivery = || Delivery { source: "2001:db8::1".parse().unwrap(), repo: Some(repo()), id, bytes: 7423, micros: 811 };
-    let update = || Update { repo: repo(), cause: Cause::Delivery, delivery: id };
-    let hook = || Hook { repo: repo(), on: "success", old: None, new: Some(commit), attempt: 1, pid: 4712, uid: 1000 };
+    let update = || Update { repo: repo(), update: number, cause: Cause::Delivery, delivery: id };
+    let hook = || Hook { repo: repo(), update: number, on: "success", old: None, new: Some(commit), attempt: 1, pid: 4712, uid: 1000 };
     let child = |role| Child { role, pid: 4711, repo: Some(repo()) };
     let end = |old, forced| Event::UpdateEnd { update: update(), old, new: commit, forced, triggered: true, bytes: 812, ms: 93 };
     let exit = |end| Event::ProcessExit { child: child("gwg-worker"), end, uptime_s: 60, wait_s: Some(1) };
@@ -30,7 +31,13 @@ pub fn all() -> Vec<Event> {
         missing: vec!["landlock"],
     };
     vec![
-        Event::DeliveryAccepted { delivery: delivery(), announced: Some(commit), coalesced: false },
+        Event::DeliveryAccepted {
+            delivery: delivery(),
+            announced: Some(commit),
+            coalesced: false,
+            update: Some(number),
+            pusher: Claim::of("ada-f"),
+        },
         Event::DeliveryIgnored { delivery: delivery(), reason: Ignored::Ping },
         Event::DeliveryRejected { delivery: delivery(), reason: Rejected::BadSignature },
         Event::RejectSummary(Summary { reason: Rejected::BadSignature, count: 9_990, sources: 3, window_ms: 5_000 }),
@@ -52,7 +59,7 @@ pub fn all() -> Vec<Event> {
             key_type: "ssh-ed25519",
             fingerprint: "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU".into(),
         },
-        Event::TriggerTouched { repo: repo(), commit },
+        Event::TriggerTouched { repo: repo(), update: number, commit },
         Event::HookStart { hook: hook(), own_pids: true, landlock: 0 },
         Event::HookEnd { hook: hook(), end: End::Exit(1), ms: 5 },
         Event::HookEnd { hook: hook(), end: End::Signal(9), ms: 5 },
@@ -85,6 +92,7 @@ pub fn all() -> Vec<Event> {
         Event::ReconcileEnd { cause: "start", repos: 3, behind: 1, failed: 1, ms: 900 },
         Event::LogGap { lost: 12, cause: Sink::Syslog },
         Event::ServiceStart { chain: Some("0".repeat(64)) },
+        Event::ServiceUpgrade { from: "0.0.9".into(), chain: Some("0".repeat(64)) },
         Event::ServiceReady { listen: "[::]:5555".parse().unwrap(), repos: 3 },
         Event::ServiceStop { signal: "SIGTERM" },
     ]

@@ -86,12 +86,19 @@ pub struct Schema {
 
 /// The fields that every record begins with.
 pub const STAMPS: &[(&str, &str)] = &[
-    ("seq", "number of the event since `gwg` started, from 1; a number that is missing was lost, and a `log.gap` counts it"),
+    (
+        "seq",
+        "number of the event since `gwg` started, from 1, and on over `gwg upgrade`; a number that is missing was lost, and a `log.gap` counts it",
+    ),
     ("by", "the process that said it; `gwg` itself stamps this, so that no child can speak for another"),
     ("by_pid", "that process's pid"),
 ];
 
 const REPO: (&str, &str) = ("repo", "the repository, by its configured `path`");
+const UPDATE: (&str, &str) = (
+    "update",
+    "the update's number: it answers each delivery of its repository whose `update` is not above its own; tries after a failure have the same",
+);
 const DELIVERY: (&str, &str) = ("delivery", "the forge's id of the delivery (not signed: a name, and no proof)");
 const SRC: (&str, &str) = ("src", "the client's address; with `trusted_proxies`, the one that the proxy named");
 const CAUSE: (&str, &str) = ("cause", "`delivery`, `reconcile` or `retry`");
@@ -129,7 +136,9 @@ macro_rules! schemas {
 
 schemas! {
     DELIVERY_ACCEPTED = "delivery.accepted", Authpriv.Info, "A signed push was accepted (202).",
-        &[SRC, REPO, EVENT, DELIVERY, ("announced", "the commit that the payload announced: its claim, which decides nothing"), BYTES,
+        &[SRC, REPO, EVENT, DELIVERY, ("update", "the number of the update that serves it"),
+          ("claimed_pusher", "who pushed, by the payload's word: the forge signed it, gwg can't check it, and it decides nothing"),
+          ("announced", "the commit that the payload announced: its claim, which decides nothing"), BYTES,
           ("us", "microseconds from header to answer"), ("coalesced", "the repository was due already")];
     DELIVERY_IGNORED = "delivery.ignored", Authpriv.Info, "An authentic delivery with nothing to do (200).",
         &[SRC, REPO, EVENT, DELIVERY, ("reason", "`ping`, `other_event`, `other_ref`, `other_repository`, `deleted` or `gone`")];
@@ -139,22 +148,22 @@ schemas! {
     REJECT_SUMMARY = "reject.summary", Authpriv.Notice, "Refused requests that have no record of their own.",
         &[("reason", "as of `delivery.rejected`"), ("count", "how many"), ("sources", "from how many addresses; 1000 means that many or more"),
           ("window_ms", "in how many milliseconds")];
-    UPDATE_START = "update.start", Daemon.Info, "An update was ordered.", &[REPO, CAUSE, DELIVERY];
+    UPDATE_START = "update.start", Daemon.Info, "An update was ordered.", &[REPO, UPDATE, CAUSE, DELIVERY];
     UPDATE_OK = "update.ok", Daemon.Info, "The work tree was changed.",
-        &[REPO, CAUSE, DELIVERY, OLD, NEW, FORCED, BYTES, MS];
-    UPDATE_NOOP = "update.noop", Daemon.Info, "The work tree was current already.", &[REPO, CAUSE, DELIVERY, NEW, MS];
+        &[REPO, UPDATE, CAUSE, DELIVERY, OLD, NEW, FORCED, BYTES, MS];
+    UPDATE_NOOP = "update.noop", Daemon.Info, "The work tree was current already.", &[REPO, UPDATE, CAUSE, DELIVERY, NEW, MS];
     UPDATE_AWAITS = "update.awaits", Daemon.Info, "What was deployed does not contain the announced commit yet (forges replicate lazily); it is tried again.",
-        &[REPO, CAUSE, DELIVERY, NEW, ("announced", "the commit that the payload announced"), ATTEMPT, NEXT];
+        &[REPO, UPDATE, CAUSE, DELIVERY, NEW, ("announced", "the commit that the payload announced"), ATTEMPT, NEXT];
     UPDATE_FAILED = "update.failed", Daemon.Error, "An update failed, and is tried again.",
-        &[REPO, CAUSE, DELIVERY, ("step", "`start`, `open`, `fetch`, `verify`, `reset` or `trigger`"),
+        &[REPO, UPDATE, CAUSE, DELIVERY, ("step", "`start`, `open`, `fetch`, `verify`, `reset` or `trigger`"),
           ("reason", "`net`, `auth`, `host_key`, `certificate`, `no_repository`, `no_label`, `foreign_directory`, `locked`, `directory`, `no_space`, `limit`, `memory`, `corrupt`, `deadline`, `crashed`, `not_started` or `other`"),
           ATTEMPT, NEXT, MS];
     HOSTKEY_REFUSED = "hostkey.refused", Authpriv.Alert, "A remote showed a host key that is unknown, changed or revoked.",
         &[REPO, ("host", "the host and port that were meant"), ("key_type", "the kind of key that was shown"), ("fingerprint", "its SHA-256, as `ssh-keygen -l` writes it")];
-    TRIGGER_TOUCHED = "trigger.touched", Daemon.Info, "A trigger file was touched.", &[REPO, COMMIT];
-    HOOK_START = "hook.start", Daemon.Info, "A hook was started.", &[REPO, ON, COMMIT, ATTEMPT, UID];
-    HOOK_END = "hook.end", Daemon.Info, "A hook ended, and all that it had started.", &[REPO, ON, COMMIT, ATTEMPT, UID, EXIT, SIGNAL, MS];
-    HOOK_FAILED = "hook.failed", Daemon.Error, "A hook failed: it is tried again, or given up for this commit.", &[REPO, CAUSE, DELIVERY, NEW, ATTEMPT, NEXT];
+    TRIGGER_TOUCHED = "trigger.touched", Daemon.Info, "A trigger file was touched.", &[REPO, UPDATE, COMMIT];
+    HOOK_START = "hook.start", Daemon.Info, "A hook was started.", &[REPO, UPDATE, ON, COMMIT, ATTEMPT, UID];
+    HOOK_END = "hook.end", Daemon.Info, "A hook ended, and all that it had started.", &[REPO, UPDATE, ON, COMMIT, ATTEMPT, UID, EXIT, SIGNAL, MS];
+    HOOK_FAILED = "hook.failed", Daemon.Error, "A hook failed: it is tried again, or given up for this commit.", &[REPO, UPDATE, CAUSE, DELIVERY, NEW, ATTEMPT, NEXT];
     TREE_PRUNED = "tree.pruned", Authpriv.Notice, "`gwg prune --delete` came to a work tree that is no longer configured.",
         &[("repo", "the repository that it was of, by its `path` then"), ("directory", "the work tree"), ("result", "`deleted`, `emptied`, `missing` or `kept`"),
           ("reason", "why it was kept: `configured`, `unknown`, `not_cloned`, `moved`, `changed`, `untracked`, `busy` or `failed`")];
@@ -181,6 +190,9 @@ schemas! {
           ("cause", "`syslog`: it was away or full for too long; `file`: the audit file could not be written; `queue`: gwg made more than it could write; `log`: lines of the log; `listener`: requests whose events the listener could not hand over")];
     SERVICE_START = "service.start", Daemon.Notice, "gwg starts.",
         &[VERSION, ("libgit2", "the library's version"), ("libssh2", "the version of its Rust crate"), ("openssl", "the library's version"), PID,
+          ("chain", "the last hash in the audit file, where there is one")];
+    SERVICE_UPGRADE = "service.upgrade", Daemon.Notice, "gwg goes on as another version in the same process: instead of `service.start`, after `gwg upgrade`.",
+        &[("from", "the version before"), VERSION, ("libgit2", "the library's version"), ("libssh2", "the version of its Rust crate"), ("openssl", "the library's version"), PID,
           ("chain", "the last hash in the audit file, where there is one")];
     SERVICE_READY = "service.ready", Daemon.Notice, "gwg serves.", &[VERSION, PID, ("listen", "the address"), ("repos", "how many are configured")];
     SERVICE_STOP = "service.stop", Daemon.Notice, "gwg ends.", &[VERSION, PID, ("signal", "the signal that asked for it")];

@@ -17,6 +17,9 @@ use syslog::{LogFormat, Logger, LoggerBackend};
 pub const ROOM: usize = 4096;
 /// How long one record may hold up the thread.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How soon to look again after a daemon that has not read for [`PATIENCE`]: until it does it is not waited for, so
+/// that it does not hold up the audit file.
+const LOOK: Duration = Duration::from_millis(5);
 /// How long to leave a daemon alone that is not there.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -27,6 +30,8 @@ pub struct Syslog {
     logger: Option<Logger<LoggerBackend, Format>>,
     waiting: VecDeque<Entry>,
     lost: u64,
+    /// It has not read for [`PATIENCE`].
+    stuck: bool,
     /// Not before this.
     again: Option<Instant>,
 }
@@ -34,7 +39,7 @@ pub struct Syslog {
 impl Syslog {
     /// Nothing is connected yet.
     pub fn new(path: PathBuf, format: Format) -> Self {
-        Self { path, format, logger: None, waiting: VecDeque::new(), lost: 0, again: None }
+        Self { path, format, logger: None, waiting: VecDeque::new(), lost: 0, stuck: false, again: None }
     }
 
     /// Takes a record. Where too many wait already it is lost.
@@ -63,12 +68,15 @@ impl Syslog {
         self.again = None;
         while let Some(entry) = self.waiting.pop_front() {
             match self.send(&entry) {
-                Ok(()) => {}
+                Ok(()) => self.be_patient(true),
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput || is_too_long(&error) => self.lose(&entry),
                 Err(error) => {
                     self.waiting.push_front(entry);
-                    if !is_full(&error) {
-                        self.logger = None;
+                    if is_full(&error) {
+                        self.be_patient(false);
+                        self.again = Some(now + LOOK);
+                    } else {
+                        (self.logger, self.stuck) = (None, false);
                         self.again = Some(now + PAUSE);
                     }
                     return;
@@ -87,6 +95,18 @@ impl Syslog {
             syslog::Error::Write(error) | syslog::Error::Io(error) => error,
             syslog::Error::Initialization(error) => io::Error::other(error),
         })
+    }
+
+    /// Waits for room in the socket from now on, or does not.
+    fn be_patient(&mut self, patient: bool) {
+        if self.stuck != patient {
+            return;
+        }
+        if let Some(Logger { backend: LoggerBackend::Unix(socket), .. }) = &self.logger
+            && socket.set_nonblocking(!patient).is_ok()
+        {
+            self.stuck = !patient;
+        }
     }
 
     /// How long the thread may rest: for ever where nothing waits.

@@ -1,6 +1,6 @@
 //! What became of an update: made by the worker out of an updater's report.
 
-use crate::ids::{CommitId, DeliveryId, RepoId};
+use crate::ids::{CommitId, DeliveryId, RepoId, UpdateId};
 use serde::{Deserialize, Serialize};
 
 /// A step in the life of one update.
@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct UpdateEvent {
     /// The repository.
     pub repo: RepoId,
+    /// Its number, by which a delivery finds it. A try after one that failed has the same.
+    pub update: UpdateId,
     /// Why it was due.
     pub cause: Cause,
     /// The newest delivery that marked it, where one did.

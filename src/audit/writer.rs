@@ -19,6 +19,9 @@ use tokio::sync::Notify;
 /// Records that are taken before what waits for syslog is sent: a syslog that is stuck must not keep the
 /// file waiting.
 const BATCH: usize = 256;
+/// So long after the first record others may gather: under load many share one waking of the thread and
+/// one write to the file, and nobody waits for either.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// What the thread is told.
 pub enum Order {
@@ -79,6 +82,13 @@ impl Told {
     }
 }
 
+/// Lines of the audit file, and for each where it ends and its hash.
+#[derive(Default)]
+struct Lines {
+    text: String,
+    ends: Vec<(usize, Hash)>,
+}
+
 /// The thread's own.
 pub struct Writer {
     queue: Arc<Queue<Order>>,
@@ -86,6 +96,8 @@ pub struct Writer {
     syslog: Option<Syslog>,
     /// The audit file, and the hash that its next line begins with.
     file: Option<(AppendFile, Hash)>,
+    /// Lines that are about to be written to it.
+    lines: Lines,
     /// Records that the file could not take, since it last took one.
     unwritten: u64,
 }
@@ -93,7 +105,7 @@ pub struct Writer {
 impl Writer {
     /// With nowhere to write yet.
     pub fn new(queue: Arc<Queue<Order>>, told: Arc<Told>) -> Self {
-        Self { queue, told, syslog: None, file: None, unwritten: 0 }
+        Self { queue, told, syslog: None, file: None, lines: Lines::default(), unwritten: 0 }
     }
 
     /// Writes until told to end.
@@ -101,9 +113,13 @@ impl Writer {
         loop {
             let rest = self.syslog.as_ref().and_then(|syslog| syslog.rest(Instant::now()));
             let mut order = self.queue.take(rest);
+            if matches!(order, Some(Order::Record(_))) {
+                std::thread::sleep(GATHER);
+            }
             let mut taken = 0;
             while let Some(next) = order {
                 if let Order::End(until, answer) = next {
+                    self.append();
                     // Nobody may wait for the answer any more.
                     let _ = answer.try_send(self.end(until));
                     return;
@@ -112,6 +128,7 @@ impl Writer {
                 taken += 1;
                 order = if taken < BATCH { self.queue.take(Some(Duration::ZERO)) } else { None };
             }
+            self.append();
             self.send();
         }
     }
@@ -121,6 +138,7 @@ impl Writer {
             Order::Record(entry) => self.write(*entry),
             Order::Sinks(sinks) => self.change(*sinks),
             Order::Reopened(file) => {
+                self.append();
                 if let Some((old, hash)) = self.file.take() {
                     self.file = open(old.path().to_owned(), file, Some(hash));
                 }
@@ -130,6 +148,7 @@ impl Writer {
     }
 
     fn change(&mut self, sinks: Sinks) {
+        self.append();
         let before = std::mem::replace(&mut self.syslog, sinks.syslog);
         match (before, &mut self.syslog) {
             (Some(before), Some(now)) => now.inherit(before),
@@ -142,19 +161,29 @@ impl Writer {
     }
 
     fn write(&mut self, entry: Entry) {
-        if let Some((file, last)) = &mut self.file {
-            let (line, hash) = chain::line(&entry, last);
-            match file.append(line.as_bytes()) {
-                Ok(()) => {
-                    *last = hash;
-                    self.tell_unwritten();
-                }
-                Err(_) => self.unwritten += 1,
-            }
+        if let Some((_, last)) = &self.file {
+            let (line, hash) = chain::line(&entry, self.lines.ends.last().map_or(last, |(_, hash)| hash));
+            self.lines.text.push_str(&line);
+            self.lines.ends.push((self.lines.text.len(), hash));
         }
         if let Some(syslog) = &mut self.syslog {
             syslog.push(entry);
         }
+    }
+
+    /// Writes what has gathered. The chain goes on after the last line that is whole in the file.
+    fn append(&mut self) {
+        let Lines { text, mut ends } = std::mem::take(&mut self.lines);
+        let Some((file, last)) = self.file.as_mut().filter(|_| !ends.is_empty()) else { return };
+        let written = file.append(text.as_bytes()).map_or_else(|unwritten| unwritten.written, |()| text.len());
+        let whole = ends.partition_point(|(end, _)| *end <= written);
+        let missing = (ends.len() - whole) as u64;
+        ends.truncate(whole);
+        if let Some((_, hash)) = ends.pop() {
+            *last = hash;
+            self.tell_unwritten();
+        }
+        self.unwritten += missing;
     }
 
     fn tell_unwritten(&mut self) {

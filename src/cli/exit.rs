@@ -9,7 +9,7 @@ pub enum Exit {
     Done,
     /// It was tried, and failed; the message says why.
     Failed,
-    /// No repository has that name.
+    /// No repository has that name, or no delivery that id.
     Unknown,
     /// No gateway runs here.
     NotRunning,
@@ -43,7 +43,7 @@ impl Exit {
         match self {
             Self::Done => "It was done.",
             Self::Failed => "It was tried, and failed; the message says why.",
-            Self::Unknown => "No repository has that name.",
+            Self::Unknown => "No repository has that name, or no delivery that id.",
             Self::NotRunning => "No gateway runs here.",
             Self::CantCreate => "A file can't be made, or is there already.",
             Self::TryAgain => "The gateway does not answer in time, or has too many clients.",

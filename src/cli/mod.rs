@@ -15,8 +15,11 @@ use crate::{config, supervisor};
 use clap::{CommandFactory, Parser, Subcommand};
 use exit::{Exit, Failure};
 use std::io::Write;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// Keeps git work trees equal to their remotes: a signed push webhook arrives, the tree follows.
 ///
@@ -58,6 +61,21 @@ enum Command {
     /// A tree may go if gwg cloned it and nobody has changed it since: every file is as its commit has it, there are
     /// no others, and HEAD is where gwg left it. Of every other one it says why it stays.
     Prune(ask::prune::Wishes),
+    /// Has the executable that is installed now take over from the running gateway, in the same process.
+    ///
+    /// It is tried first: one that can't run, or refuses the configuration, changes nothing. No connection is
+    /// refused or reset meanwhile; what runs gets 30 s to end, and is made good where it takes longer.
+    Upgrade(ask::connect::Where),
+    /// Says whether this executable could take over: a running gateway asks it.
+    #[command(hide = true)]
+    Successor {
+        /// Where that gateway listens.
+        #[arg(long)]
+        listen: Option<SocketAddr>,
+        /// The children's executables, as it has opened them: NAME=DESCRIPTOR.
+        #[arg(value_parser = descriptor)]
+        executables: Vec<(String, RawFd)>,
+    },
     /// Makes a delivery to the running gateway, signed as the forge would.
     Send(ask::send::Wishes),
     /// Prints a random webhook secret.
@@ -134,9 +152,9 @@ pub fn main() -> ExitCode {
     let mut env = config::Environment::of_process();
     match flags.command {
         None => {
-            supervisor::hold_hangups();
+            supervisor::hold_harmless();
             let origin = config::Origin { file: flags.config, env };
-            match origin.load() {
+            match load(&origin) {
                 (Ok(config), sources) => supervisor::main(config, origin, sources),
                 (Err(error), _) => refuse(&error),
             }
@@ -148,6 +166,14 @@ pub fn main() -> ExitCode {
         Some(Command::Log(wishes)) => end(ask::log::show(&wishes)),
         Some(Command::Prune(wishes)) => end(ask::prune::prune(&wishes)),
         Some(Command::Reload(gateway)) => end(ask::reload(&gateway)),
+        Some(Command::Upgrade(gateway)) => end(ask::upgrade(&gateway)),
+        Some(Command::Successor { listen, executables }) => {
+            env.dry = true;
+            match config::load(flags.config.as_deref(), &env) {
+                Ok(config) => end(could_take_over(&config, listen, executables)),
+                Err(error) => refuse(&error),
+            }
+        }
         Some(Command::Send(wishes)) => {
             env.dry = true;
             end(ask::send::send(&wishes, flags.config.as_deref(), &env))
@@ -164,6 +190,32 @@ pub fn main() -> ExitCode {
                 Err(error) => refuse(&error),
             }
         }
+    }
+}
+
+/// How long one who takes over waits for a configuration that was right just before: somebody may be saving it.
+const SAVING: Duration = Duration::from_secs(10);
+
+fn load(origin: &config::Origin) -> (Result<config::Config, config::ConfigError>, config::Sources) {
+    let begun = Instant::now();
+    loop {
+        let (loaded, sources) = origin.load();
+        if loaded.is_ok() || !supervisor::is_handed_over() || begun.elapsed() > SAVING {
+            return (loaded, sources);
+        }
+        std::thread::sleep(SAVING / 100);
+    }
+}
+
+fn descriptor(text: &str) -> Result<(String, RawFd), String> {
+    let (name, number) = text.split_once('=').ok_or("NAME=DESCRIPTOR is wanted")?;
+    Ok((name.to_owned(), number.parse().map_err(|error| format!("{number}: {error}"))?))
+}
+
+fn could_take_over(config: &config::Config, listen: Option<SocketAddr>, executables: Vec<(String, RawFd)>) -> Result<String, Failure> {
+    match supervisor::could_take_over(config, listen, executables.into_iter().collect()) {
+        Ok(()) => Ok(format!("{} {}\n", supervisor::YES, env!("CARGO_PKG_VERSION"))),
+        Err(why) => Err(Failure::new(Exit::Failed, why)),
     }
 }
 

@@ -150,7 +150,10 @@ impl Ground<'_> {
             ));
         }
         faccessat(AT_FDCWD, &path, AccessFlags::X_OK, AtFlags::AT_EACCESS).map_err(|_| {
-            Fault::new(format!("{} may not run {shown}", name_of(uid)), "check the modes of it and of the directories above it")
+            Fault::new(
+                format!("{} may not run {shown}", name_of(uid)),
+                "check the modes of it and of the directories above it; under SELinux also its label and the boolean gwg_hooks",
+            )
         })?;
         let writer = owner::of(&path, &about, self.env.uid)
             .map_err(|fault| Fault::new(format!("the program {shown}: {}", fault.what), fault.remedy))?;

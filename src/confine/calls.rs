@@ -12,6 +12,15 @@ use super::Role;
 use super::descriptors::OWN;
 use libc::c_long;
 
+/// A list of calls: what a role may call in the end, or what an updater may while it looks up where its remote is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// For good.
+    Of(Role),
+    /// Until the updater's own table is loaded too.
+    LookUp,
+}
+
 /// What must hold of an argument, counted from 0.
 #[derive(Debug, Clone, Copy)]
 pub enum Condition {
@@ -158,6 +167,8 @@ const UPDATER: &[Rule] = &[
     always(libc::SYS_faccessat2),
     always(libc::SYS_readlinkat),
     always(libc::SYS_mkdirat),
+    // A trigger that is not there yet: made, and not opened.
+    when(libc::SYS_mknodat, &[&[Has(2, libc::S_IFMT, libc::S_IFREG)]]),
     always(libc::SYS_unlinkat),
     always(libc::SYS_linkat),
     always(libc::SYS_symlinkat),
@@ -170,8 +181,8 @@ const UPDATER: &[Rule] = &[
     always(libc::SYS_getcwd),
     always(libc::SYS_umask),
     always(libc::SYS_msync),
+    // And connect, to its remote's addresses only: `filter`.
     when(libc::SYS_socket, SOCKETS),
-    always(libc::SYS_connect),
     always(libc::SYS_getsockopt),
     always(libc::SYS_getsockname),
     always(libc::SYS_getpeername),
@@ -184,12 +195,8 @@ const UPDATER: &[Rule] = &[
             &[Is(1, int(libc::IPPROTO_TCP)), Is(2, int(libc::TCP_KEEPIDLE))],
             &[Is(1, int(libc::IPPROTO_TCP)), Is(2, int(libc::TCP_KEEPINTVL))],
             &[Is(1, int(libc::IPPROTO_TCP)), Is(2, int(libc::TCP_KEEPCNT))],
-            // The C library's resolver wants to hear that nobody is there.
-            &[Is(1, int(libc::IPPROTO_IP)), Is(2, int(libc::IP_RECVERR))],
-            &[Is(1, int(libc::IPPROTO_IPV6)), Is(2, int(libc::IPV6_RECVERR))],
         ],
     ),
-    when(libc::SYS_sendmmsg, &[&[Lacks(3, int(libc::MSG_FASTOPEN))]]),
     always(libc::SYS_recvmsg),
     always(libc::SYS_ppoll),
     when(libc::SYS_ioctl, &[&[Is(1, FIONREAD)], &[Is(1, FIONBIO)]]),
@@ -207,18 +214,44 @@ const UPDATER: &[Rule] = &[
     when(libc::SYS_prlimit64, &[&[Null(2)]]),
 ];
 
-/// TCP and UDP. Landlock's ports are those of TCP: another protocol's stream would not be asked for it.
+/// What the C library's resolver needs beside that, and what closes the last doors.
+const LOOK_UP: &[Rule] = &[
+    when(libc::SYS_socket, LOOK_UP_SOCKETS),
+    always(libc::SYS_connect),
+    when(libc::SYS_sendmmsg, &[&[Lacks(3, int(libc::MSG_FASTOPEN))]]),
+    when(
+        libc::SYS_setsockopt,
+        &[
+            // It wants to hear that nobody is there.
+            &[Is(1, int(libc::IPPROTO_IP)), Is(2, int(libc::IP_RECVERR))],
+            &[Is(1, int(libc::IPPROTO_IPV6)), Is(2, int(libc::IPV6_RECVERR))],
+        ],
+    ),
+    // None of these gives anything: they take.
+    always(libc::SYS_landlock_create_ruleset),
+    always(libc::SYS_landlock_add_rule),
+    always(libc::SYS_landlock_restrict_self),
+    always(libc::SYS_mseal),
+    when(libc::SYS_prctl, &[&[Is(0, int(libc::PR_SET_NO_NEW_PRIVS))]]),
+    when(libc::SYS_seccomp, &[&[Is(0, libc::SECCOMP_SET_MODE_FILTER)]]),
+];
+
+/// TCP. Landlock's ports are those of TCP: another protocol's stream would not be asked for it.
 const SOCKETS: &[&[Condition]] = &[
     &[Is(0, int(libc::AF_INET)), STREAM, Is(2, 0)],
     &[Is(0, int(libc::AF_INET)), STREAM, Is(2, int(libc::IPPROTO_TCP))],
-    &[Is(0, int(libc::AF_INET)), DATAGRAM, Is(2, 0)],
-    &[Is(0, int(libc::AF_INET)), DATAGRAM, Is(2, int(libc::IPPROTO_UDP))],
     &[Is(0, int(libc::AF_INET6)), STREAM, Is(2, 0)],
     &[Is(0, int(libc::AF_INET6)), STREAM, Is(2, int(libc::IPPROTO_TCP))],
+    // Let through to `REFUSED`.
+    &[Is(0, int(libc::AF_UNIX))],
+];
+
+const LOOK_UP_SOCKETS: &[&[Condition]] = &[
+    &[Is(0, int(libc::AF_INET)), DATAGRAM, Is(2, 0)],
+    &[Is(0, int(libc::AF_INET)), DATAGRAM, Is(2, int(libc::IPPROTO_UDP))],
     &[Is(0, int(libc::AF_INET6)), DATAGRAM, Is(2, 0)],
     &[Is(0, int(libc::AF_INET6)), DATAGRAM, Is(2, int(libc::IPPROTO_UDP))],
     // Let through to `REFUSED`.
-    &[Is(0, int(libc::AF_UNIX))],
     &[Is(0, int(libc::AF_NETLINK))],
 ];
 
@@ -265,13 +298,14 @@ mod old {
     pub const UPDATER: &[super::Rule] = &[];
 }
 
-/// All that a role may call; `None`: all that is not [`refused`].
-pub fn allowed(role: Role) -> Option<Vec<Rule>> {
-    let lists: &[&[Rule]] = match role {
-        Role::Listener => &[ALL, EVENTS, old::EVENTS, LISTENER],
-        Role::Worker => &[ALL, EVENTS, old::EVENTS, WORKER],
-        Role::Updater => &[ALL, UPDATER, old::UPDATER],
-        Role::Hook => return None,
+/// All that may be called; `None`: all that is not [`refused`].
+pub fn allowed(table: Table) -> Option<Vec<Rule>> {
+    let lists: &[&[Rule]] = match table {
+        Table::Of(Role::Listener) => &[ALL, EVENTS, old::EVENTS, LISTENER],
+        Table::Of(Role::Worker) => &[ALL, EVENTS, old::EVENTS, WORKER],
+        Table::Of(Role::Updater) => &[ALL, UPDATER, old::UPDATER],
+        Table::LookUp => &[ALL, UPDATER, old::UPDATER, LOOK_UP],
+        Table::Of(Role::Hook) => return None,
     };
     Some(lists.concat())
 }
@@ -279,10 +313,10 @@ pub fn allowed(role: Role) -> Option<Vec<Rule>> {
 /// What is answered with an errno and does not end the process. The C library's resolver asks a name
 /// service's socket and the kernel's routing table first, and libgit2 sets the time of an object that it
 /// would write again; both go on without.
-pub fn refused(role: Role) -> Vec<(libc::c_int, Vec<Rule>)> {
-    match role {
-        Role::Listener | Role::Worker => Vec::new(),
-        Role::Updater => vec![(libc::EACCES, REFUSED.to_vec())],
-        Role::Hook => hook::refused(),
+pub fn refused(table: Table) -> Vec<(libc::c_int, Vec<Rule>)> {
+    match table {
+        Table::Of(Role::Listener | Role::Worker) => Vec::new(),
+        Table::Of(Role::Updater) | Table::LookUp => vec![(libc::EACCES, REFUSED.to_vec())],
+        Table::Of(Role::Hook) => hook::refused(),
     }
 }

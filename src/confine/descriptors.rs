@@ -141,6 +141,38 @@ fn take_passed_one(number: RawFd) -> std::io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(above) })
 }
 
+/// Leaves a descriptor open over the exec by which another gwg takes this one's place.
+///
+/// # Errors
+/// Those of fcntl(2).
+#[cfg(feature = "supervisor")]
+pub fn outlive_exec(descriptor: &OwnedFd) -> std::io::Result<()> {
+    nix::fcntl::fcntl(descriptor, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
+    Ok(())
+}
+
+/// Takes a descriptor over that was left open so. Each can be taken once.
+///
+/// # Errors
+/// `EBADF`: nothing is open there, or what is open is this process's own.
+#[cfg(feature = "supervisor")]
+pub fn take_outlived(number: RawFd) -> std::io::Result<OwnedFd> {
+    if number < FIRST_FREE {
+        return Err(Errno::EBADF.into());
+    }
+    // SAFETY: F_GETFD reads a flag of the descriptor table and touches no memory of ours.
+    let flags = Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    // All that this process opens itself is close-on-exec, and so is what was taken already.
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(Errno::EBADF.into());
+    }
+    // SAFETY: the descriptor is open and came through exec (checked above), so no Rust object in this
+    // process owns it; the next line makes sure that only this one ever will.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    nix::fcntl::fcntl(&descriptor, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    Ok(descriptor)
+}
+
 /// Fills the numbers below [`FIRST_FREE`], so that nothing of the supervisor's own ever stands where
 /// a child's descriptor goes: std's pipe for exec errors would be overwritten there.
 ///

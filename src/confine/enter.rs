@@ -7,9 +7,10 @@
 //! Two steps: [`enter`] drops what exec could not; then the child opens what it will ever need, and
 //! closes its [`Doors`].
 
+use super::calls::Table;
 use super::layers::Layer;
 use super::reach::{self, Reach, ReachError};
-use super::{Confinement, Role, descriptors, filter, namespaces, verify};
+use super::{Confinement, Role, descriptors, filter, namespaces, remote, verify};
 use caps::CapSet;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -83,6 +84,17 @@ pub struct Level {
     pub landlock: u8,
 }
 
+/// Prints name and version where that is all that is asked: by a gateway that tries its successor, say.
+pub fn told_version(role: Role) -> bool {
+    use std::io::Write;
+    let asked = std::env::args().nth(1).as_deref() == Some("--version");
+    if asked {
+        // Who asked and does not listen has no other ear.
+        let _ = writeln!(std::io::stdout(), "{} {}", role.name(), env!("CARGO_PKG_VERSION"));
+    }
+    asked
+}
+
 /// Drops what exec could not, and checks everything.
 ///
 /// # Errors
@@ -142,15 +154,19 @@ impl Doors {
     /// # Errors
     /// A layer that the configuration requires and the kernel does not have, or that does not hold.
     pub fn close(self) -> Result<Level, ConfineError> {
-        self.close_with(reach::close_all)
+        let own = Table::Of(self.role);
+        self.close_with(own, reach::close_all)
     }
 
-    /// Closes every door but these.
+    /// For an updater: closes every door but these, and those to name servers, where it may look up where its
+    /// remote is.
     ///
     /// # Errors
     /// As [`Doors::close`].
-    pub fn close_but(self, reach: &Reach<'_>) -> Result<Level, ConfineError> {
-        self.close_with(|| reach::close_but(reach))
+    pub fn close_but(self, reach: &Reach<'_>) -> Result<LastDoor, ConfineError> {
+        let Self { confinement, .. } = self;
+        self.close_with(Table::LookUp, || reach::close_but(reach))?;
+        Ok(LastDoor { confinement })
     }
 
     /// For a hook: what its user may read and run stays open, and what it may write too, or, where
@@ -160,7 +176,8 @@ impl Doors {
     /// As [`Doors::close`]; a directory that can't be opened.
     #[cfg(feature = "hook")]
     pub fn close_but_writing(self, beneath: Option<&[std::path::PathBuf]>) -> Result<Level, ConfineError> {
-        let Some(beneath) = beneath else { return self.close_calls(0) };
+        let own = Table::Of(self.role);
+        let Some(beneath) = beneath else { return self.close_calls(own, 0) };
         let directories: Result<Vec<_>, ConfineError> = beneath
             .iter()
             .map(|path| {
@@ -169,24 +186,49 @@ impl Doors {
             })
             .collect();
         let directories = directories?;
-        self.close_with(|| reach::write_beneath(&directories))
+        self.close_with(own, || reach::write_beneath(&directories))
     }
 
-    fn close_with(self, reach: impl FnOnce() -> Result<(), ReachError>) -> Result<Level, ConfineError> {
+    fn close_with(self, table: Table, reach: impl FnOnce() -> Result<(), ReachError>) -> Result<Level, ConfineError> {
         // Landlock first: the filter allows none of its calls.
         let mut landlock = 0;
         if Layer::Landlock.is_on() && self.confinement.had("Landlock", reach())?.is_some() {
             landlock = u8::try_from(reach::abi()).unwrap_or(u8::MAX);
         }
-        self.close_calls(landlock)
+        self.close_calls(table, landlock)
     }
 
-    fn close_calls(self, landlock: u8) -> Result<Level, ConfineError> {
-        let Self { role, confinement } = self;
-        if Layer::Seccomp.is_on() && confinement.had("seccomp", filter::load(role))?.is_some() {
+    fn close_calls(self, table: Table, landlock: u8) -> Result<Level, ConfineError> {
+        if Layer::Seccomp.is_on() && self.confinement.had("seccomp", filter::load(table, &[]))?.is_some() {
             verify::filtered()?;
         }
         Ok(Level { landlock })
+    }
+}
+
+/// By which an updater asks name servers. Close it before the first byte of the remote and of the work tree.
+#[must_use = "without this it can send datagrams to anybody"]
+pub struct LastDoor {
+    confinement: Confinement,
+}
+
+impl LastDoor {
+    /// Looks up where the remote is, and leaves connecting to there, and no datagrams.
+    ///
+    /// # Errors
+    /// As [`Doors::close`]. That nobody knows the host is none: it shows when the process connects.
+    pub fn close_but(self, host: &str, port: u16) -> Result<(), ConfineError> {
+        remote::look_up(host, port)?;
+        if Layer::Landlock.is_on() {
+            self.confinement.had("Landlock", reach::close_ports_but(port))?;
+        }
+        if Layer::Seccomp.is_on() {
+            // Where the kernel has no seals, Landlock's ports are what holds: as with Landlock's versions, all that
+            // there is is asked for.
+            let _sealed = remote::seal();
+            self.confinement.had("seccomp", filter::load(Table::Of(Role::Updater), &remote::places()))?;
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 //! supervisor: the first before any child, and in `gwg check --host`.
 
 use super::namespaces::{self, Offer};
-use super::reach;
+use super::{reach, remote};
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -14,6 +14,8 @@ pub struct Host {
     pub landlock: u32,
     /// Whether system calls can be filtered, with the end of the process as an answer.
     pub seccomp: bool,
+    /// Whether memory can be sealed, so that not even an owned updater changes its remote's address.
+    pub seals: bool,
     /// How children get namespaces of their own.
     pub namespaces: Offer,
     /// The kernel's list of security modules, where it tells.
@@ -24,7 +26,7 @@ impl Host {
     /// Looks, and tries in processes of their own what can't be asked.
     pub fn look() -> Self {
         let modules = fs::read_to_string("/sys/kernel/security/lsm").ok();
-        Self { landlock: reach::abi(), seccomp: can_filter(), namespaces: namespaces::offered(), modules }
+        Self { landlock: reach::abi(), seccomp: can_filter(), seals: remote::can_seal(), namespaces: namespaces::offered(), modules }
     }
 
     /// The layers that are not there; none where all children can be confined in full.
@@ -52,6 +54,11 @@ impl fmt::Display for Host {
         };
         writeln!(f, "  landlock    {landlock}")?;
         writeln!(f, "  seccomp     {}", if self.seccomp { "yes" } else { "no" })?;
+        writeln!(
+            f,
+            "  seals       {}",
+            if self.seals { "yes" } else { "no: an updater is held to its remote's port (Linux 6.10: to its address)" }
+        )?;
         writeln!(f, "  namespaces  {namespaces}")?;
         writeln!(f, "  modules     {}", self.modules.as_deref().map_or("the kernel does not tell", str::trim))
     }

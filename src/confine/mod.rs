@@ -31,6 +31,7 @@ mod namespaces;
 #[cfg(feature = "supervisor")]
 pub mod peer;
 pub mod reach;
+pub mod remote;
 #[cfg(feature = "supervisor")]
 pub mod spawn;
 #[cfg(test)]

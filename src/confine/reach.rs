@@ -2,7 +2,8 @@
 //! system calls are filtered.
 //!
 //! What Landlock can restrict grows with the kernel; all that this kernel knows is asked for, and
-//! nothing less is accepted. `stat(2)` and UDP are open on every kernel: the updater resolves names.
+//! nothing less is accepted. `stat(2)` is open on every kernel; so is UDP to an updater, until it has looked up where
+//! its remote is.
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -34,8 +35,8 @@ pub struct Reach<'a> {
 pub enum Trigger<'a> {
     /// The file, where it is there already: no other may be made or opened.
     File(BorrowedFd<'a>),
-    /// The directory in which it is to be made. Landlock knows no file that is not there: so this user's
-    /// other files in it may be opened for writing too.
+    /// The directory in which it is to be made, as an empty file. Landlock knows no file that is not there: so
+    /// other empty files can be made in it too. None can be written.
     Directory(BorrowedFd<'a>),
 }
 
@@ -85,7 +86,7 @@ pub fn close_all() -> Result<(), ReachError> {
 /// # Errors
 /// As [`close_all`].
 pub fn close_but(reach: &Reach<'_>) -> Result<(), ReachError> {
-    // Of the kernel's tenth Landlock, which knows UDP, nothing is asked: name servers want it.
+    // Of the kernel's tenth Landlock, which knows UDP, nothing is asked yet: name servers want it.
     restrict(ABI::V9, |rules, abi| {
         let known = AccessFs::from_all(abi);
         let mut rules = rules.add_rule(PathBeneath::new(reach.tree, TREE & known))?;
@@ -95,7 +96,7 @@ pub fn close_but(reach: &Reach<'_>) -> Result<(), ReachError> {
         if let Some(trigger) = &reach.trigger {
             rules = match trigger {
                 Trigger::File(file) => rules.add_rule(PathBeneath::new(file, AccessFs::WriteFile))?,
-                Trigger::Directory(made) => rules.add_rule(PathBeneath::new(made, AccessFs::MakeReg | AccessFs::WriteFile))?,
+                Trigger::Directory(made) => rules.add_rule(PathBeneath::new(made, AccessFs::MakeReg))?,
             };
         }
         for path in SYSTEM.iter().map(Path::new) {
@@ -111,6 +112,27 @@ pub fn close_but(reach: &Reach<'_>) -> Result<(), ReachError> {
         }
         Ok(rules)
     })
+}
+
+/// Leaves, of all ports, this one of TCP. What [`close_but`] left beside that stays.
+///
+/// # Errors
+/// As [`close_all`].
+pub fn close_ports_but(port: u16) -> Result<(), ReachError> {
+    let ports = AccessNet::from_all(known());
+    if ports.is_empty() {
+        return Ok(());
+    }
+    // Who handles no moves between directories forbids them all: landlock(7). The first doors say which are left.
+    let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(ports)?.handle_access(AccessFs::Refer)?;
+    let rules = rules.create()?.add_rule(PathBeneath::new(PathFd::new("/")?, AccessFs::Refer))?;
+    let status = rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?.restrict_self()?;
+    if status.ruleset == RulesetStatus::FullyEnforced { Ok(()) } else { Err(ReachError::Part) }
+}
+
+/// This kernel's Landlock, as the crate calls it.
+fn known() -> ABI {
+    ABI::from(i32::try_from(abi()).unwrap_or(i32::MAX))
 }
 
 /// Opens a directory to name it in a rule.
@@ -132,7 +154,7 @@ pub fn write_beneath(directories: &[std::os::fd::OwnedFd]) -> Result<(), ReachEr
     if found < OLDEST {
         return Err(ReachError::Missing(found));
     }
-    let abi = ABI::from(i32::try_from(found).unwrap_or(i32::MAX));
+    let abi = known();
     let write = AccessFs::from_write(abi);
     let mut rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(write)?.create()?;
     for directory in directories {
@@ -161,6 +183,9 @@ pub enum ReachError {
     /// A call failed.
     #[error(transparent)]
     Ruleset(#[from] RulesetError),
+    /// The root directory can't be named.
+    #[error(transparent)]
+    Root(#[from] landlock::PathFdError),
     /// The kernel took the rules and enforces only some.
     #[error("only a part is enforced")]
     Part,
@@ -174,7 +199,7 @@ fn restrict(newest: ABI, rules: impl FnOnce(RulesetCreated, ABI) -> Result<Rules
     if found < OLDEST {
         return Err(ReachError::Missing(found));
     }
-    let abi = ABI::from(i32::try_from(found).unwrap_or(i32::MAX)).min(newest);
+    let abi = known().min(newest);
     let mut all = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(abi))?;
     if !AccessNet::from_all(abi).is_empty() {
         all = all.handle_access(AccessNet::from_all(abi))?;

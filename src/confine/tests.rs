@@ -2,24 +2,31 @@
 //! it allows and arguments that it does not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use super::calls::{self, Condition, Rule};
-use super::{Role, enter, filter, reach};
+use super::calls::{self, Condition, Rule, Table};
+use super::{Role, enter, filter, reach, remote};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-/// Those that have a table of what they may call.
-const ROLES: [Role; 3] = [Role::Listener, Role::Worker, Role::Updater];
+const LISTENER: Table = Table::Of(Role::Listener);
+const WORKER: Table = Table::Of(Role::Worker);
+const UPDATER: Table = Table::Of(Role::Updater);
+const HOOK: Table = Table::Of(Role::Hook);
+/// Those that say what may be called.
+const TABLES: [Table; 4] = [LISTENER, WORKER, UPDATER, Table::LookUp];
 /// Above the newest call of any kernel so far, and far below x32's.
 const LAST: libc::c_long = 600;
 /// An invalid descriptor, pointer, size and flag: a call that is let through does nothing.
 const BAD: u64 = u64::MAX;
+
+/// Where the one address lies to which may be connected.
+const PLACE: u64 = 0x7fff_0000_1000;
 
 /// A number that no rule names.
 const OTHER: u64 = 0x7fff_fff0;
 
 type Arguments = [u64; 6];
 
-/// How a process ended that loaded a role's filter and made one call: the signal, or nothing and the
+/// How a process ended that loaded a table's filter and made one call: the signal, or nothing and the
 /// call's errno.
 #[derive(Debug, PartialEq, Eq)]
 enum Ended {
@@ -30,17 +37,19 @@ enum Ended {
 const KILLED: Ended = Ended::Signal(libc::SIGSYS);
 
 /// The arguments may depend on the pid of the process that makes the call.
-fn fire(role: Role, call: libc::c_long, arguments: impl Fn(u64) -> Arguments) -> Ended {
+fn fire(table: Table, call: libc::c_long, arguments: impl Fn(u64) -> Arguments) -> Ended {
     let mut status = 0;
     // SAFETY: the child is a copy of this thread alone. It allocates (glibc keeps its allocator usable
     // across fork) and makes system calls; it takes no other lock, and never returns into the test.
     unsafe {
         let child = libc::fork();
         if child == 0 {
+            // Locks of tests that run beside this one.
+            libc::close_range(3, libc::c_uint::MAX, 0);
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
             let [a, b, c, d, e, f] = arguments(u64::from(std::process::id()));
-            if filter::load(role).is_err() {
+            if filter::load(table, if table == UPDATER { &[PLACE] } else { &[] }).is_err() {
                 libc::_exit(254);
             }
             let failed = libc::syscall(call, a, b, c, d, e, f) == -1;
@@ -94,41 +103,41 @@ const END: &[libc::c_long] = &[libc::SYS_exit, libc::SYS_exit_group, libc::SYS_r
 const UPROBES: &[(libc::c_long, Ended)] =
     if cfg!(target_arch = "x86_64") { &[(335, Ended::Signal(libc::SIGILL)), (336, Ended::Answered(libc::ENXIO))] } else { &[] };
 
-fn rules(role: Role) -> Vec<Rule> {
-    calls::allowed(role).unwrap()
+fn rules(table: Table) -> Vec<Rule> {
+    calls::allowed(table).unwrap()
 }
 
 #[test]
 fn what_is_not_in_the_table_ends_the_process() {
-    for role in ROLES {
-        let rules = rules(role);
+    for table in TABLES {
+        let rules = rules(table);
         for call in 0..LAST {
-            if !rules.iter().any(|rule| rule.call == call) {
-                let ended = fire(role, call, |_| [BAD; 6]);
+            if call != libc::SYS_connect && !rules.iter().any(|rule| rule.call == call) {
+                let ended = fire(table, call, |_| [BAD; 6]);
                 let by_kernel = UPROBES.iter().any(|(uprobe, answer)| *uprobe == call && *answer == ended);
-                assert!(ended == KILLED || by_kernel, "{role:?}: call {call}: {ended:?}");
+                assert!(ended == KILLED || by_kernel, "{table:?}: call {call}: {ended:?}");
             }
         }
         // The 32-bit personality of x86-64 has numbers of its own.
-        assert_eq!(fire(role, libc::SYS_read | 0x4000_0000, |_| [BAD; 6]), KILLED, "{role:?}: x32");
+        assert_eq!(fire(table, libc::SYS_read | 0x4000_0000, |_| [BAD; 6]), KILLED, "{table:?}: x32");
     }
 }
 
 #[test]
 fn each_rule_lets_through_what_it_says_and_nothing_else() {
-    for role in ROLES {
-        for rule in rules(role).iter().filter(|rule| !END.contains(&rule.call)) {
+    for table in TABLES {
+        for rule in rules(table).iter().filter(|rule| !END.contains(&rule.call)) {
             let call = rule.call;
             if rule.when.is_empty() {
-                let ended = fire(role, call, |_| [BAD; 6]);
-                assert!(matches!(ended, Ended::Answered(errno) if errno != 254), "{role:?}: call {call}: {ended:?}");
+                let ended = fire(table, call, |_| [BAD; 6]);
+                assert!(matches!(ended, Ended::Answered(errno) if errno != 254), "{table:?}: call {call}: {ended:?}");
             }
             for conditions in rule.when {
-                let ended = fire(role, call, |pid| fitting(conditions, pid));
-                assert!(matches!(ended, Ended::Answered(errno) if errno != 254), "{role:?}: call {call} {conditions:?}: {ended:?}");
+                let ended = fire(table, call, |pid| fitting(conditions, pid));
+                assert!(matches!(ended, Ended::Answered(errno) if errno != 254), "{table:?}: call {call} {conditions:?}: {ended:?}");
                 for which in 0..conditions.len() {
-                    let ended = fire(role, call, |pid| broken(conditions, which, pid));
-                    assert_eq!(ended, KILLED, "{role:?}: call {call} {conditions:?} without {:?}", conditions[which]);
+                    let ended = fire(table, call, |pid| broken(conditions, which, pid));
+                    assert_eq!(ended, KILLED, "{table:?}: call {call} {conditions:?} without {:?}", conditions[which]);
                 }
             }
         }
@@ -139,8 +148,8 @@ fn each_rule_lets_through_what_it_says_and_nothing_else() {
 fn the_resolver_s_local_sockets_are_refused_and_end_nobody() {
     for family in [libc::AF_UNIX, libc::AF_NETLINK] {
         let arguments = [u64::from(family.cast_unsigned()), 1, 0, 0, 0, 0];
-        assert_eq!(fire(Role::Updater, libc::SYS_socket, |_| arguments), Ended::Answered(libc::EACCES));
-        assert_eq!(fire(Role::Listener, libc::SYS_socket, |_| arguments), KILLED);
+        assert_eq!(fire(Table::LookUp, libc::SYS_socket, |_| arguments), Ended::Answered(libc::EACCES));
+        assert_eq!(fire(LISTENER, libc::SYS_socket, |_| arguments), KILLED);
     }
 }
 
@@ -148,13 +157,26 @@ fn the_resolver_s_local_sockets_are_refused_and_end_nobody() {
 #[test]
 fn an_updater_sets_times_and_modes_by_descriptor_only() {
     let path = c"/nonexistent".as_ptr().expose_provenance() as u64;
-    let time = |path: u64| fire(Role::Updater, libc::SYS_utimensat, |_| [BAD, path, 0, 0, 0, 0]);
+    let time = |path: u64| fire(UPDATER, libc::SYS_utimensat, |_| [BAD, path, 0, 0, 0, 0]);
     assert_eq!(time(path), Ended::Answered(libc::EACCES));
     // A pointer whose lower half is null is none.
     assert_eq!(time(1 << 32), Ended::Answered(libc::EACCES));
     assert_eq!(time(0), Ended::Answered(libc::EBADF));
-    assert_eq!(fire(Role::Updater, libc::SYS_fchmodat, |_| [BAD, path, 0, 0, 0, 0]), KILLED);
-    assert_eq!(fire(Role::Updater, libc::SYS_fchmod, |_| [BAD, 0, 0, 0, 0, 0]), Ended::Answered(libc::EBADF));
+    assert_eq!(fire(UPDATER, libc::SYS_fchmodat, |_| [BAD, path, 0, 0, 0, 0]), KILLED);
+    assert_eq!(fire(UPDATER, libc::SYS_fchmod, |_| [BAD, 0, 0, 0, 0, 0]), Ended::Answered(libc::EBADF));
+}
+
+/// Neither pipes nor devices; and no number of a kind that the kernel takes for a regular file, either.
+#[test]
+fn an_updater_makes_regular_files_only() {
+    let path = c"/nonexistent/file".as_ptr().expose_provenance() as u64;
+    let make = |kind: libc::mode_t| fire(UPDATER, libc::SYS_mknodat, |_| [BAD, path, u64::from(kind | 0o644), 0, 0, 0]);
+    assert_eq!(make(libc::S_IFREG), Ended::Answered(libc::ENOENT));
+    for kind in [0, libc::S_IFIFO, libc::S_IFCHR, libc::S_IFBLK, libc::S_IFSOCK, libc::S_IFDIR, libc::S_IFLNK] {
+        assert_eq!(make(kind), KILLED, "{kind:o}");
+    }
+    let offline = |table| fire(table, libc::SYS_mknodat, |_| [BAD, path, u64::from(libc::S_IFREG), 0, 0, 0]);
+    assert_eq!([LISTENER, WORKER].map(offline), [KILLED, KILLED]);
 }
 
 /// By name, so that nobody adds one to a table without meeting this list.
@@ -189,7 +211,6 @@ fn no_table_has_what_an_attacker_wants() {
         libc::SYS_add_key,
         libc::SYS_open_by_handle_at,
         libc::SYS_memfd_create,
-        libc::SYS_seccomp,
         libc::SYS_setrlimit,
         libc::SYS_setpriority,
         libc::SYS_bind,
@@ -202,24 +223,25 @@ fn no_table_has_what_an_attacker_wants() {
         libc::SYS_mq_open,
         libc::SYS_finit_module,
         libc::SYS_personality,
-        libc::SYS_mknodat,
         libc::SYS_fchmodat,
     ];
+    let taking = [libc::SYS_seccomp, libc::SYS_landlock_restrict_self, libc::SYS_mseal];
     let offline = [libc::SYS_socket, libc::SYS_connect, libc::SYS_openat, libc::SYS_openat2, libc::SYS_unlinkat, libc::SYS_mkdirat];
-    for role in ROLES {
-        let has = |call: &libc::c_long| rules(role).iter().any(|rule| rule.call == *call);
-        assert_eq!(nobody.iter().filter(|call| has(call)).count(), 0, "{role:?}");
-        assert!(!role.is_offline() || !offline.iter().any(has), "{role:?}");
+    for table in TABLES {
+        let has = |call: &libc::c_long| rules(table).iter().any(|rule| rule.call == *call);
+        assert_eq!(nobody.iter().filter(|call| has(call)).count(), 0, "{table:?}");
+        assert!(table == Table::LookUp || !taking.iter().any(has), "{table:?}");
+        assert!(![LISTENER, WORKER].contains(&table) || !offline.iter().any(has), "{table:?}");
     }
 }
 
 #[test]
 fn no_call_is_both_always_allowed_and_only_sometimes() {
-    for role in ROLES {
-        let rules = rules(role);
+    for table in TABLES {
+        let rules = rules(table);
         for rule in &rules {
             let same: Vec<_> = rules.iter().filter(|other| other.call == rule.call).collect();
-            assert!(same.len() == 1 || same.iter().all(|rule| !rule.when.is_empty()), "{role:?}: call {}", rule.call);
+            assert!(same.len() == 1 || same.iter().all(|rule| !rule.when.is_empty()), "{table:?}: call {}", rule.call);
         }
     }
 }
@@ -227,7 +249,7 @@ fn no_call_is_both_always_allowed_and_only_sometimes() {
 /// A filter that a panic ran into would hide what the panic was about.
 #[test]
 fn a_panic_under_the_filter_ends_in_sigabrt_and_says_why() {
-    for role in ["listener", "worker", "updater"] {
+    for role in ["Listener", "Worker", "Updater"] {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "confine::tests::panics_when_told_so", "--ignored", "--nocapture", "--test-threads=1"]);
         // As the children are started: with an empty environment, but for the order to panic.
@@ -241,51 +263,135 @@ fn a_panic_under_the_filter_ends_in_sigabrt_and_says_why() {
 #[ignore = "a part of the test above, in a process of its own"]
 fn panics_when_told_so() {
     let Ok(role) = std::env::var("GWG_TEST_PANIC") else { return };
-    let role = ROLES.into_iter().find(|known| format!("{known:?}").eq_ignore_ascii_case(&role)).unwrap();
+    let table = TABLES.into_iter().find(|known| format!("{known:?}") == format!("Of({role})")).unwrap();
     enter::end_at_panic();
-    filter::load(role).unwrap();
+    filter::load(table, &[]).unwrap();
     panic!("as it was told");
 }
 
-/// Landlock and the filter together: the resolver's files can be read, and what it tries in vain ends
-/// nobody. Names that only DNS knows are for a machine with a network.
+/// By where the address lies, not by what it says.
 #[test]
-fn names_are_resolved_within_an_updater_s_reach() {
+fn an_updater_connects_to_its_remote_s_addresses_only() {
+    let connect = |table, place: u64| fire(table, libc::SYS_connect, |_| [BAD, place, 16, 0, 0, 0]);
+    assert_eq!(connect(UPDATER, PLACE), Ended::Answered(libc::EBADF));
+    for elsewhere in [0, PLACE + 1, PLACE - 1, PLACE | 1 << 62, PLACE & 0xffff_ffff, BAD] {
+        assert_eq!(connect(UPDATER, elsewhere), KILLED, "{elsewhere:x}");
+    }
+    assert_eq!(connect(Table::LookUp, BAD), Ended::Answered(libc::EBADF));
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let datagrams = |table| fire(table, libc::SYS_socket, |_| [u64::from(family.cast_unsigned()), libc::SOCK_DGRAM as u64, 0, 0, 0, 0]);
+        assert_eq!((datagrams(Table::LookUp), datagrams(UPDATER)), (Ended::Answered(0), KILLED));
+    }
+}
+
+/// Runs an ignored test of this file in a process of its own, which closes doors for good; gives what it wrote.
+fn alone(test: &str, variable: &str, value: &str) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "confine::tests::resolves_when_told_so", "--ignored", "--nocapture", "--test-threads=1"]);
-    let output = command.env_clear().env("GWG_TEST_RESOLVE", "localhost").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("127.0.0.1:443"), "{:?}: {text}", output.status);
+    command.args(["--exact", &format!("confine::tests::{test}"), "--ignored", "--nocapture", "--test-threads=1"]);
+    let output = command.env_clear().env(variable, value).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{:?}: {text} {}", output.status, String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// Landlock and the filters together: the resolver's files can be read, and what it tries in vain ends
+/// nobody. Names that only DNS knows: `tests/names.rs`.
+#[test]
+fn a_name_is_looked_up_once_and_leads_to_one_place_from_then_on() {
+    let text = alone("looks_up_when_told_so", "GWG_TEST_LOOK_UP", "localhost");
+    assert!(text.contains("found 127.0.0.1"), "{text}");
 }
 
 #[test]
 #[ignore = "a part of the test above, in a process of its own"]
-fn resolves_when_told_so() {
-    use std::net::ToSocketAddrs;
+fn looks_up_when_told_so() {
+    use std::io::{ErrorKind, Write};
+    use std::net::TcpListener;
     use std::os::fd::AsFd;
-    let Ok(name) = std::env::var("GWG_TEST_RESOLVE") else { return };
-    let tree = tempfile::tempdir().unwrap();
-    let outside = tempfile::tempdir().unwrap();
+    let Ok(name) = std::env::var("GWG_TEST_LOOK_UP") else { return };
+    let say = |text: &str| std::io::stdout().write_all(text.as_bytes()).unwrap();
+    let (tree, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let root = std::fs::File::open(tree.path()).unwrap();
-    reach::close_but(&reach::Reach { tree: root.as_fd(), above: None, trigger: None, port: 443 }).unwrap();
-    filter::load(Role::Updater).unwrap();
+    let [server, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = server.local_addr().unwrap().port();
+    reach::close_but(&reach::Reach { tree: root.as_fd(), above: None, trigger: None, port }).unwrap();
+    filter::load(Table::LookUp, &[]).unwrap();
     std::fs::write(tree.path().join("file"), "in reach").unwrap();
-    assert_eq!(std::fs::write(outside.path().join("file"), "").unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
-    let found: Vec<_> = (name.as_str(), 443).to_socket_addrs().unwrap().collect();
-    let _line = std::io::Write::write_all(&mut std::io::stdout(), format!("{found:?}\n").as_bytes());
+    assert_eq!(std::fs::write(outside.path().join("file"), "").unwrap_err().kind(), ErrorKind::PermissionDenied);
+
+    remote::look_up(&name, port).unwrap();
+    // A name server over TCP, until now: nobody listens, or somebody does, but no Landlock forbids it.
+    let to = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).map(drop).map_err(|error| error.kind());
+    assert_ne!(to(53), Err(ErrorKind::PermissionDenied));
+    reach::close_ports_but(port).unwrap();
+    assert_eq!(to(53), Err(ErrorKind::PermissionDenied));
+    assert_eq!(to(other.local_addr().unwrap().port()), Err(ErrorKind::PermissionDenied));
+    assert_eq!(to(port), Ok(()));
+    // The second of Landlock's layers forbids no moves that the first allows, and allows none that it forbids.
+    std::fs::create_dir(tree.path().join("below")).unwrap();
+    std::fs::rename(tree.path().join("file"), tree.path().join("below/file")).unwrap();
+    assert!(std::fs::rename(tree.path().join("below/file"), outside.path().join("file")).is_err());
+
+    let places = remote::places();
+    let sealed = remote::seal();
+    filter::load(UPDATER, &places).unwrap();
+    if sealed.is_ok() {
+        let place = places[0] as usize & !0xfff;
+        // SAFETY: none of these can succeed on a sealed page; the last asks for a place that is taken.
+        let answers = unsafe {
+            [
+                libc::munmap(place as *mut _, 4096),
+                libc::mprotect(place as *mut _, 4096, libc::PROT_READ | libc::PROT_WRITE),
+                libc::madvise(place as *mut _, 4096, libc::MADV_DONTNEED),
+                libc::mmap(place as *mut _, 4096, 3, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED, -1, 0) as libc::c_int,
+                libc::mremap(place as *mut _, 4096, 8192, libc::MREMAP_MAYMOVE) as libc::c_int,
+            ]
+        };
+        assert_eq!(answers, [-1; 5], "a sealed page was changed");
+    }
+    for place in places {
+        // SAFETY: an address of the list, which nobody changes.
+        let address = unsafe { &*std::ptr::with_exposed_provenance::<libc::sockaddr_in>(place as usize) };
+        if i32::from(address.sin_family) == libc::AF_INET {
+            say(&format!("found {}\n", std::net::Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr))));
+            // SAFETY: a new socket, and the address above.
+            let connected = unsafe {
+                let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
+                libc::connect(socket, (&raw const *address).cast(), 16)
+            };
+            assert_eq!(connected, 0);
+        }
+    }
     // The directories are left to the system: this process may not remove what is out of its reach.
     std::mem::forget((tree, outside));
+}
+
+/// As libgit2 asks: by the name in the URL, whatever its case, and the port.
+#[test]
+fn what_was_looked_up_is_answered_and_nothing_else() {
+    remote::look_up("LocalHost", 9418).unwrap();
+    let ask = |name: &std::ffi::CStr, port: &std::ffi::CStr| {
+        let mut list = std::ptr::null_mut();
+        // SAFETY: strings that end, and a place for the list.
+        let error = unsafe { remote::answer(name.as_ptr(), port.as_ptr(), &raw mut list) };
+        assert_eq!(list.is_null(), error != 0);
+        error
+    };
+    assert_eq!(ask(c"localhost", c"9418"), 0);
+    for (name, port) in [(c"localhost", c"9419"), (c"localhost.", c"9418"), (c"127.0.0.1", c"9418"), (c"", c""), (c"localhos", c"9418")] {
+        assert_eq!(ask(name, port), libc::EAI_NONAME, "{name:?} {port:?}");
+    }
 }
 
 /// Under every number that it has: the personality x32 is no way around.
 #[test]
 fn each_call_that_a_hook_may_not_make_is_answered_with_an_errno() {
     let mut fired = 0;
-    for (errno, rules) in calls::refused(Role::Hook) {
+    for (errno, rules) in calls::refused(HOOK) {
         for rule in rules {
             let always: &[&[Condition]] = &[&[]];
             for conditions in if rule.when.is_empty() { always } else { rule.when } {
-                let ended = fire(Role::Hook, rule.call, |pid| fitting(conditions, pid));
+                let ended = fire(HOOK, rule.call, |pid| fitting(conditions, pid));
                 assert_eq!(ended, Ended::Answered(errno), "call {} {conditions:?}", rule.call);
                 fired += 1;
             }
@@ -306,11 +412,11 @@ fn what_programs_need_is_not_refused_to_a_hook() {
         (libc::SYS_setsid, [0; 6]),
     ];
     for (call, arguments) in allowed {
-        let ended = fire(Role::Hook, *call, |_| *arguments);
+        let ended = fire(HOOK, *call, |_| *arguments);
         // The child asks no more than success or failure: an error of setsid is EPERM too.
         assert!(matches!(ended, Ended::Answered(errno) if errno == 0), "call {call}: {ended:?}");
     }
     // A file that is not there: the filter did not answer.
-    assert_eq!(fire(Role::Hook, libc::SYS_execve, |_| [BAD; 6]), Ended::Answered(libc::EFAULT));
-    assert_eq!(fire(Role::Hook, libc::SYS_ioctl, |_| [BAD, libc::FIONREAD, 0, 0, 0, 0]), Ended::Answered(libc::EBADF));
+    assert_eq!(fire(HOOK, libc::SYS_execve, |_| [BAD; 6]), Ended::Answered(libc::EFAULT));
+    assert_eq!(fire(HOOK, libc::SYS_ioctl, |_| [BAD, libc::FIONREAD, 0, 0, 0, 0]), Ended::Answered(libc::EBADF));
 }

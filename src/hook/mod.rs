@@ -10,7 +10,7 @@ mod shepherd;
 mod sweep;
 
 use crate::confine::Role;
-use crate::confine::enter::{ConfineError, Entered, enter};
+use crate::confine::enter::{ConfineError, Entered, enter, told_version};
 use crate::wire::frame;
 use crate::wire::hook::{Brief, FromHook};
 use std::io::{self, Write};
@@ -19,6 +19,9 @@ use std::process::ExitCode;
 
 /// Runs one hook. How it went goes to the supervisor; what it says, to the log.
 pub fn main() -> ExitCode {
+    if told_version(Role::Hook) {
+        return ExitCode::SUCCESS;
+    }
     match hook() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -78,6 +78,7 @@ const fn remedy(rejected: Rejected) -> Option<(HeaderName, &'static str)> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
+    use crate::ids::UpdateId;
 
     const REJECTED: [Rejected; 10] = [
         Rejected::NoSignature,
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_answer_is_one_line_of_json_with_its_status_and_reason() {
-        let accepted = DeliveryResult::Accepted { coalesced: false, announced: None };
+        let accepted = DeliveryResult::Accepted { coalesced: false, announced: None, update: Some(UpdateId::NONE) };
         assert_eq!(described(accepted), (202, serde_json::json!({"status": "accepted"})));
         for ignored in [Ignored::Ping, Ignored::OtherEvent, Ignored::OtherRef, Ignored::OtherRepository, Ignored::Deleted, Ignored::Gone] {
             let expected = serde_json::json!({"status": "ignored", "reason": ignored.word()});

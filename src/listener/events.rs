@@ -3,7 +3,7 @@
 //! Each request makes exactly one event, however it ends: [`Record`] says it when it is dropped.
 //! Where the supervisor does not keep up events are lost, and counted.
 
-use crate::audit::{DeliveryEvent, DeliveryResult, Rejected};
+use crate::audit::{Claim, DeliveryEvent, DeliveryResult, Rejected};
 use crate::ids::{DeliveryId, RepoId};
 use crate::link::Sender;
 use crate::wire::listener::FromListener;
@@ -64,13 +64,15 @@ pub struct Record<'a> {
     pub bytes: u64,
     /// What became of it. Until something else is known: it was cut off.
     pub result: DeliveryResult,
+    /// Who pushed, by the payload's word.
+    pub pusher: Option<Claim>,
 }
 
 impl<'a> Record<'a> {
     /// Begins now.
     pub fn begin(events: &'a Events, source: IpAddr) -> Self {
         let result = DeliveryResult::Rejected(Rejected::Timeout);
-        Self { events, source, began: Instant::now(), repo: None, delivery: None, bytes: 0, result }
+        Self { events, source, began: Instant::now(), repo: None, delivery: None, bytes: 0, result, pusher: None }
     }
 }
 
@@ -83,6 +85,7 @@ impl Drop for Record<'_> {
             bytes: self.bytes,
             micros: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
             result: self.result,
+            pusher: self.pusher.take(),
         });
     }
 }

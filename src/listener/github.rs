@@ -5,8 +5,9 @@
 //! only about the one repository and ref that its path stands for. Payloads:
 //! <https://docs.github.com/en/webhooks/webhook-events-and-payloads#push>.
 
+use super::pusher::Pusher;
 use super::route::Route;
-use crate::audit::{Ignored, Rejected};
+use crate::audit::{Claim, Ignored, Rejected};
 use crate::brief::RemoteName;
 use crate::ids::{CommitId, DeliveryId};
 use hyper::HeaderMap;
@@ -27,10 +28,15 @@ pub enum Form {
 }
 
 /// What an authentic delivery asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
-    /// The configured ref has moved, to this commit where the forge tells one.
-    Push(Option<CommitId>),
+    /// The configured ref has moved.
+    Push {
+        /// To this commit, where the forge tells one.
+        announced: Option<CommitId>,
+        /// By whom, where the forge says so.
+        pusher: Option<Claim>,
+    },
     /// Nothing to do.
     Ignore(Ignored),
 }
@@ -44,6 +50,8 @@ struct Push<'a> {
     deleted: Option<bool>,
     #[serde(borrow)]
     repository: Option<Repository<'a>>,
+    #[serde(borrow, default)]
+    pusher: Pusher<'a>,
 }
 
 #[derive(Deserialize)]
@@ -118,7 +126,7 @@ fn read_push(route: &Route, payload: &[u8]) -> Result<Intent, Rejected> {
     } else if push.deleted == Some(true) || is_zero(after) {
         Intent::Ignore(Ignored::Deleted)
     } else {
-        Intent::Push(CommitId::from_hex(after))
+        Intent::Push { announced: CommitId::from_hex(after), pusher: push.pusher.claim() }
     })
 }
 
@@ -170,13 +178,18 @@ mod tests {
         payload.to_string()
     }
 
+    /// By whom the fixture says.
+    fn pushed(announced: Option<CommitId>) -> Intent {
+        Intent::Push { announced, pusher: Claim::of("ada-f") }
+    }
+
     fn ignored(reason: Ignored) -> Result<Intent, Rejected> {
         Ok(Intent::Ignore(reason))
     }
 
     #[test]
     fn a_push_to_the_configured_ref_announces_its_commit() {
-        let announced = Ok(Intent::Push(CommitId::from_hex(AFTER)));
+        let announced = Ok(pushed(CommitId::from_hex(AFTER)));
         assert_eq!(read_event(&main_route(), "push", Form::Json, FIXTURE), announced);
         let form: String = form_urlencoded::Serializer::new(String::new()).append_pair("a", "b").append_pair("payload", FIXTURE).finish();
         assert_eq!(read_event(&main_route(), "push", Form::Urlencoded, &form), announced);
@@ -192,7 +205,7 @@ mod tests {
                     assert_eq!(repository.len(), 1, "the fixture has no {kept}");
                 });
                 let route = route(url, "refs/heads/main");
-                assert!(matches!(read_event(&route, "push", Form::Json, &body), Ok(Intent::Push(_))), "{url} by {kept}");
+                assert!(matches!(read_event(&route, "push", Form::Json, &body), Ok(Intent::Push { .. })), "{url} by {kept}");
             }
         }
     }
@@ -216,7 +229,7 @@ mod tests {
     fn a_tag_push_is_for_who_follows_the_tag() {
         let body = with(|payload| payload["ref"] = json!("refs/tags/v1.4"));
         let tag = route("https://github.com/lantern-works/harbour.git", "refs/tags/v1.4");
-        assert_eq!(read_event(&tag, "push", Form::Json, &body), Ok(Intent::Push(CommitId::from_hex(AFTER))));
+        assert_eq!(read_event(&tag, "push", Form::Json, &body), Ok(pushed(CommitId::from_hex(AFTER))));
     }
 
     #[test]
@@ -231,9 +244,18 @@ mod tests {
     #[test]
     fn fields_may_be_missing_or_null_or_escaped() {
         let bare = r#"{"ref":"refs\/heads\/main","repository":{"ssh_url":null,"html_url":"https:\/\/github.com\/lantern-works\/harbour"}}"#;
-        assert_eq!(read_event(&main_route(), "push", Form::Json, bare), Ok(Intent::Push(None)));
+        assert_eq!(read_event(&main_route(), "push", Form::Json, bare), Ok(Intent::Push { announced: None, pusher: None }));
         let odd = with(|payload| payload["after"] = json!("not a commit"));
-        assert_eq!(read_event(&main_route(), "push", Form::Json, &odd), Ok(Intent::Push(None)));
+        assert_eq!(read_event(&main_route(), "push", Form::Json, &odd), Ok(pushed(None)));
+    }
+
+    #[test]
+    fn a_pusher_that_is_none_spoils_no_delivery() {
+        for odd in [json!(null), json!("ada"), json!([{"name": "ada"}]), json!({"name": 7})] {
+            let body = with(|payload| payload["pusher"] = odd);
+            let announced = CommitId::from_hex(AFTER);
+            assert_eq!(read_event(&main_route(), "push", Form::Json, &body), Ok(Intent::Push { announced, pusher: None }), "{body}");
+        }
     }
 
     #[test]

@@ -70,7 +70,10 @@ async fn deliver(
     let intent = github::read(route, &head.headers, form, &body.joined())?;
     match intent {
         Intent::Ignore(reason) => Ok(DeliveryResult::Ignored(reason)),
-        Intent::Push(announced) => mark(connection, route, announced, record).await,
+        Intent::Push { announced, pusher } => {
+            record.pusher = pusher;
+            mark(connection, route, announced, record).await
+        }
     }
 }
 
@@ -98,8 +101,8 @@ async fn mark(
     let mut verdict = verdict.ok_or(Rejected::WorkerUnavailable)?;
     let verdict = poll_fn(|cx| connection.unless_ended(Pin::new(&mut verdict).poll(cx))).await.map_err(body::rejected)?;
     match verdict.map_err(|_| Rejected::WorkerUnavailable)? {
-        Verdict::Marked => Ok(DeliveryResult::Accepted { coalesced: false, announced }),
-        Verdict::Coalesced => Ok(DeliveryResult::Accepted { coalesced: true, announced }),
+        Verdict::Marked(update) => Ok(DeliveryResult::Accepted { coalesced: false, announced, update: Some(update) }),
+        Verdict::Coalesced(update) => Ok(DeliveryResult::Accepted { coalesced: true, announced, update: Some(update) }),
         Verdict::Gone => Ok(DeliveryResult::Ignored(Ignored::Gone)),
     }
 }

@@ -24,6 +24,7 @@ mod http;
 mod jobs;
 mod outbox;
 mod preface;
+mod pusher;
 mod route;
 mod scrape;
 mod serve;
@@ -33,6 +34,8 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+use crate::confine::Role;
+use crate::confine::enter::told_version;
 use std::process::ExitCode;
 
 /// The start of this process, for one that is owned from there on.
@@ -41,6 +44,9 @@ pub use start::{Held, StartError, hold, serve};
 
 /// The process `gwg-listener`.
 pub fn main() -> ExitCode {
+    if told_version(Role::Listener) {
+        return ExitCode::SUCCESS;
+    }
     match start::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -54,7 +54,7 @@ fn run(arguments: &[String]) -> io::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let users = arguments.iter().find_map(|argument| argument.strip_prefix("--users="));
-    let roster = Roster::new(Executables::open()?, users.map(accounts).transpose()?, Confinement::Require);
+    let roster = Roster::new(Executables::open(Default::default())?, users.map(accounts).transpose()?, Confinement::Require);
     let mut lines = io::stdin().lines();
     let planted = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
     let mut victims = Victims::new(planted)?;

@@ -46,6 +46,14 @@ impl Passed {
         Ok(Self(names.zip(sockets).collect()))
     }
 
+    /// Also the one that another gwg had in this process before. `is_given`: a socket unit had chosen it.
+    #[must_use]
+    pub fn and(mut self, listening: Option<OwnedFd>, is_given: bool) -> Self {
+        let name = if is_given { "given before" } else { KEPT };
+        self.0.extend(listening.map(|socket| (name.to_owned(), socket)));
+        self
+    }
+
     /// The socket to listen on: that of a socket unit, else the kept one where it still is what the
     /// configuration wants, else a new one.
     ///
@@ -98,7 +106,7 @@ fn open(socket: OwnedFd) -> io::Result<Listening> {
 
 /// Whether a socket is what the configuration wants. Where the kernel has no IPv6, all interfaces are
 /// those of IPv4.
-fn serves(found: SocketAddr, wanted: SocketAddr) -> bool {
+pub fn serves(found: SocketAddr, wanted: SocketAddr) -> bool {
     let all = found.ip() == Ipv4Addr::UNSPECIFIED && wanted.ip().is_unspecified();
     found.port() == wanted.port() && (found.ip() == wanted.ip() || all)
 }

@@ -300,7 +300,7 @@ impl Supervisor {
         let own = vec![(to_worker, descriptors::PEER), (brief, descriptors::BRIEF), (socket, descriptors::OWN)];
         let (birth, process, link) = self.start(roster, Role::Listener, own)?;
         let (sender, receiver) = link::open(link)?;
-        tokio::spawn(listen_to_listener(receiver, birth, self.ears.clone(), journal.of(Role::Listener, process.pid)));
+        self.hear_out(listen_to_listener(receiver, birth, self.ears.clone(), journal.of(Role::Listener, process.pid)));
         Ok(Child::new(birth, process, sender))
     }
 
@@ -312,13 +312,20 @@ impl Supervisor {
         let (birth, process, link) = self.start(&roster, Role::Worker, own)?;
         let (sender, receiver) = link::open(link)?;
         let ears = self.ears.clone();
-        tokio::spawn(listen_to_worker(receiver, birth, ears));
+        self.hear_out(listen_to_worker(receiver, birth, ears));
         // Its links are counted from its birth, where it has one.
         self.job_links.clear();
         self.next_link = 1;
         self.set_threads(self.estate.sealed.schedule.threads);
         self.worker = Some(Child::new(birth, process, sender));
         Ok(())
+    }
+
+    /// Hears a child until its link ends.
+    fn hear_out(&mut self, hearing: impl Future<Output = ()> + Send + 'static) {
+        // Those that have ended are forgotten.
+        while self.hearings.try_join_next().is_some() {}
+        self.hearings.spawn(hearing);
     }
 
     fn start(&mut self, roster: &Roster, role: Role, mut given: Vec<(OwnedFd, RawFd)>) -> io::Result<(Birth, Process, OwnedFd)> {
@@ -360,7 +367,7 @@ impl Supervisor {
     /// Whether no child is left.
     pub fn is_alone(&self) -> bool {
         let listeners = usize::from(self.listener.is_some() || self.reload.candidate.is_some()) + self.draining.len();
-        listeners == 0 && self.worker.is_none() && self.updates.running() + self.hooks.running() == 0
+        listeners == 0 && self.worker.is_none() && self.pruner.is_none() && self.updates.running() + self.hooks.running() == 0
     }
 
     /// Ends what is left. Answers how many that were.
@@ -371,6 +378,7 @@ impl Supervisor {
         let left = children.map(Process::kill).count() + self.updates.running() + self.hooks.running();
         self.updates.kill_all();
         self.hooks.kill_all();
+        self.kill_pruner();
         left
     }
 }
@@ -442,7 +450,8 @@ async fn hear_end<M: Message>(end: Result<Option<M>, LinkError>, role: Role, bir
     }
 }
 
-async fn hand_on(ears: &mpsc::Sender<Heard>, heard: Heard) {
+/// Tells the loop something.
+pub async fn hand_on(ears: &mpsc::Sender<Heard>, heard: Heard) {
     // The loop is gone only when the supervisor ends.
     let _ = ears.send(heard).await;
 }

@@ -5,7 +5,7 @@
 //! gwg-hook that does not.
 
 use super::briefs::Sealed;
-use super::journal;
+use super::journal::{self, Journal};
 use super::output;
 use super::process::{self, Exit, Process};
 use super::roster::Roster;
@@ -14,7 +14,7 @@ use crate::audit::event::Hook;
 use crate::config::HookBrief;
 use crate::confine::spawn::Account;
 use crate::confine::{Role, descriptors};
-use crate::ids::RepoId;
+use crate::ids::{RepoId, UpdateId};
 use crate::link::{self, LinkError, Receiver};
 use crate::wire::hook::{Brief, End, FromHook, On, Run};
 use crate::wire::worker::HookEnded;
@@ -43,6 +43,8 @@ pub struct Wanted {
     pub repo: RepoId,
     pub on: On,
     pub run: Run,
+    /// The update that it comes after: for the records.
+    pub update: UpdateId,
 }
 
 impl Hooks {
@@ -88,6 +90,7 @@ impl Hooks {
         wanted: Wanted,
         found: &HookBrief,
         roster: &Roster,
+        journal: &Journal,
         ended: impl FnOnce(HookEnded) + Send + 'static,
     ) -> io::Result<()> {
         let account = found.account.as_ref().map(|account| Account { uid: account.uid, gid: account.gid });
@@ -107,7 +110,7 @@ impl Hooks {
         }
         self.running.insert(wanted.repo, process.clone());
         let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);
-        let watch = Watch { repo: name, wanted, process, uid };
+        let watch = Watch { repo: name, wanted, process, uid, journal: journal.clone() };
         tokio::spawn(async move {
             let told = watch.listen(receiver).await;
             // Until here: gwg-hook ends its hook where it finds the link closed.
@@ -155,12 +158,13 @@ struct Watch {
     wanted: Wanted,
     process: Process,
     uid: u32,
+    journal: Journal,
 }
 
 impl Watch {
     fn about(&self) -> Hook {
-        let Wanted { on, run: Run { old, new, attempt }, .. } = self.wanted;
-        Hook { repo: self.repo.to_string(), on: on.word(), old, new, attempt, pid: self.process.pid, uid: self.uid }
+        let Wanted { repo: _, on, run: Run { old, new, attempt }, update } = self.wanted;
+        Hook { repo: self.repo.clone(), update, on: on.word(), old, new, attempt, pid: self.process.pid, uid: self.uid }
     }
 
     /// Hears gwg-hook until its link ends.
@@ -187,7 +191,7 @@ impl Watch {
         let ms = u64::try_from(self.process.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         // Killed at the last moment: what it told may not be true any more.
         let told = told.filter(|_| exit.status.is_some_and(|status| status.success()));
-        journal::hook_ended(self.about(), told.ok_or(exit), ms);
+        self.journal.hook_ended(self.wanted, self.about(), told.ok_or(exit), ms);
         match told {
             Some(End::Exited(0)) => HookEnded::Well,
             Some(End::Exited(_) | End::Signal(_) | End::Deadline | End::NotStarted) | None => HookEnded::Badly,

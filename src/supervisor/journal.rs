@@ -3,16 +3,18 @@
 //! what.
 
 use super::control::Ledger;
+use super::hooks::Wanted;
 use super::outcome::{Cause, Difference, Reason};
 use super::process::Exit;
 use super::{lines, log};
 use crate::audit::event::{Child, Delivery, End, Event, Hook, Level, Sink, Update, Violation};
 use crate::audit::record::{By, Entry};
-use crate::audit::{Audit, DeliveryEvent, DeliveryResult, HostKey, Pruned, ReconcileEvent, UpdateEvent, UpdateResult};
+use crate::audit::{Audit, DeliveryEvent, DeliveryResult, HostKey, Pruned, ReconcileEvent, UpdateEvent, UpdateResult, text};
 use crate::confine::Role;
 use crate::confine::host;
 use crate::confine::spawn::Account;
 use crate::ids::{Generation, RepoId};
+use crate::wire::control::What;
 use crate::wire::hook::End as HookEnd;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -122,11 +124,13 @@ impl Journal {
     /// A request was answered.
     pub fn delivery(&self, event: &DeliveryEvent) {
         self.ledger.delivery(event);
-        let DeliveryEvent { source, repo, delivery, bytes, micros, result } = event;
+        let DeliveryEvent { source, repo, delivery, bytes, micros, result, pusher } = event;
         let repo = repo.map(|repo| self.name(repo).to_owned());
         let delivery = Delivery { source: *source, repo, id: *delivery, bytes: *bytes, micros: *micros };
         let event = match *result {
-            DeliveryResult::Accepted { coalesced, announced } => Event::DeliveryAccepted { delivery, announced, coalesced },
+            DeliveryResult::Accepted { coalesced, announced, update } => {
+                Event::DeliveryAccepted { delivery, announced, coalesced, update, pusher: pusher.clone() }
+            }
             DeliveryResult::Ignored(reason) => Event::DeliveryIgnored { delivery, reason },
             DeliveryResult::Rejected(reason) => Event::DeliveryRejected { delivery, reason },
         };
@@ -137,13 +141,13 @@ impl Journal {
     pub fn update(&self, event: &UpdateEvent) {
         self.ledger.update(event);
         let repo = || self.name(event.repo).to_owned();
-        let update = Update { repo: repo(), cause: event.cause, delivery: event.delivery };
+        let update = Update { repo: repo(), update: event.update, cause: event.cause, delivery: event.delivery };
         match event.result {
             UpdateResult::Started => record(self.by, Event::UpdateStart(update)),
             UpdateResult::Current { old, new, forced, triggered, bytes, ms } => {
                 record(self.by, Event::UpdateEnd { update, old, new, forced, triggered, bytes, ms });
                 if triggered {
-                    record(self.by, Event::TriggerTouched { repo: repo(), commit: new });
+                    record(self.by, Event::TriggerTouched { repo: repo(), update: event.update, commit: new });
                 }
             }
             UpdateResult::Failed { failure, attempt, last, next_ms, ms } => {
@@ -156,6 +160,21 @@ impl Journal {
                 record(self.by, Event::UpdateAwaits { update, new, announced, attempt, next_ms });
             }
         }
+    }
+
+    /// A hook has ended, and all that it had started; or gwg-hook has, and could not tell how the hook did.
+    pub fn hook_ended(&self, wanted: Wanted, hook: Hook, told: Result<HookEnd, Exit>, ms: u64) {
+        let Wanted { on, run, update, .. } = wanted;
+        let what = What::Hook { update, on, commit: run.new.or(run.old), attempt: run.attempt, end: told.ok(), ms };
+        self.ledger.hook(&hook.repo, what);
+        let end = match told {
+            Ok(HookEnd::Exited(code)) => End::Exit(code.into()),
+            Ok(HookEnd::Signal(signal)) => End::Signal(signal.into()),
+            Ok(HookEnd::Deadline) => End::Deadline,
+            Ok(HookEnd::NotStarted) => End::NotStarted,
+            Err(exit) => how(exit),
+        };
+        record(By::gwg(), Event::HookEnd { hook, end, ms });
     }
 
     /// An updater refused a remote's host key. `url`: of the supervisor's own brief.
@@ -248,6 +267,27 @@ pub fn ready(listen: SocketAddr, repos: usize) {
 /// The gateway ends.
 pub fn stopping(signal: &'static str) {
     record(By::gwg(), Event::ServiceStop { signal });
+}
+
+/// An upgrade waits for what runs.
+pub fn upgrade_waits(updates: usize, hooks: usize) {
+    info!(updates, hooks, "an upgrade waits for what runs; nothing new is started");
+}
+
+/// The executable that is installed can't take over. Its reasons are its own lines.
+pub fn upgrade_refused(why: &str) {
+    why.lines().for_each(|line| error!("upgrade refused: {}", text::printable(line.as_bytes())));
+    error!(version = %env!("CARGO_PKG_VERSION"), "upgrade refused; this version goes on");
+}
+
+/// The point of no return.
+pub fn upgrading(to: &str) {
+    info!(from = %env!("CARGO_PKG_VERSION"), %to, "another executable takes over: who connects waits");
+}
+
+/// The number of the last event.
+pub fn last() -> u64 {
+    AUDIT.get().map_or(0, Audit::last)
 }
 
 /// The gateway has ended.
@@ -386,18 +426,6 @@ pub fn lost(count: u64) {
 /// A hook's command starts. `own_pids`: nothing can outlive it.
 pub fn hook_started(hook: Hook, own_pids: bool, landlock: u8) {
     record(By::gwg(), Event::HookStart { hook, own_pids, landlock });
-}
-
-/// A hook has ended, and all that it had started; or gwg-hook has, and could not tell how the hook did.
-pub fn hook_ended(hook: Hook, told: Result<HookEnd, Exit>, ms: u64) {
-    let end = match told {
-        Ok(HookEnd::Exited(code)) => End::Exit(code.into()),
-        Ok(HookEnd::Signal(signal)) => End::Signal(signal.into()),
-        Ok(HookEnd::Deadline) => End::Deadline,
-        Ok(HookEnd::NotStarted) => End::NotStarted,
-        Err(exit) => how(exit),
-    };
-    record(By::gwg(), Event::HookEnd { hook, end, ms });
 }
 
 /// A hook wrote a line to its output. The text is escaped already.

@@ -20,7 +20,7 @@ pub fn write(entry: &Entry) {
         Event::HostKeyRefused { repo, host, key_type, fingerprint } => {
             error!(%repo, %host, %key_type, %fingerprint, seq, "host key refused");
         }
-        Event::TriggerTouched { repo, commit } => debug!(%repo, commit = %commit.short(), seq, "trigger touched"),
+        Event::TriggerTouched { repo, update, commit } => debug!(%repo, %update, commit = %commit.short(), seq, "trigger touched"),
         Event::HookStart { .. } | Event::HookEnd { .. } | Event::HookFailed { .. } => hook(*seq, event),
         Event::TreePruned { repo, directory, pruned } => match pruned {
             Pruned::Kept(kept) => info!(%repo, %directory, reason = %kept.word(), seq, "a work tree that is no longer configured is kept"),
@@ -41,6 +41,7 @@ pub fn write(entry: &Entry) {
         Event::ReconcileEnd { cause, repos, behind, failed, ms } => info!(%cause, repos, behind, failed, ms, seq, "reconcile ended"),
         Event::LogGap { lost, cause } => warn!(lost, cause = %cause.word(), seq, "events were lost"),
         Event::ServiceStart { .. } => info!(version = %env!("CARGO_PKG_VERSION"), pid = by_pid, seq, "starting"),
+        Event::ServiceUpgrade { from, .. } => info!(version = %env!("CARGO_PKG_VERSION"), %from, pid = by_pid, seq, "upgraded in place"),
         Event::ServiceReady { listen, repos } => {
             info!(%listen, repos, version = %env!("CARGO_PKG_VERSION"), pid = by_pid, seq, "ready");
         }
@@ -51,9 +52,10 @@ pub fn write(entry: &Entry) {
 fn delivery(seq: u64, event: &Event) {
     let shown = |delivery: &Delivery| (delivery.repo.clone().unwrap_or_else(|| "-".into()), OrDash(delivery.id));
     match event {
-        Event::DeliveryAccepted { delivery: of @ Delivery { source, bytes, micros, .. }, announced, coalesced } => {
-            let ((repo, delivery), announced) = (shown(of), short(*announced));
-            info!(%repo, %source, %delivery, %announced, coalesced, bytes, us = micros, seq, "delivery accepted");
+        Event::DeliveryAccepted { delivery: of @ Delivery { source, bytes, micros, .. }, announced, coalesced, update, pusher } => {
+            let ((repo, delivery), announced, update, claimed_pusher) =
+                (shown(of), short(*announced), OrDash(*update), OrDash(pusher.as_ref()));
+            info!(%repo, %source, %delivery, %update, %claimed_pusher, %announced, coalesced, bytes, us = micros, seq, "delivery accepted");
         }
         Event::DeliveryIgnored { delivery: of @ Delivery { source, bytes, micros, .. }, reason } => {
             let (repo, delivery) = shown(of);
@@ -69,30 +71,30 @@ fn delivery(seq: u64, event: &Event) {
 }
 
 fn update(seq: u64, event: &Event) {
-    let shown = |update: &Update| (update.repo.clone(), update.cause.word(), OrDash(update.delivery));
+    let shown = |update: &Update| (update.repo.clone(), update.update, update.cause.word(), OrDash(update.delivery));
     match event {
         Event::UpdateStart(of) => {
-            let (repo, cause, delivery) = shown(of);
-            info!(%repo, %cause, %delivery, seq, "update started");
+            let (repo, update, cause, delivery) = shown(of);
+            info!(%repo, %update, %cause, %delivery, seq, "update started");
         }
         Event::UpdateEnd { update: of, old, new, triggered, ms, .. } if *old == Some(*new) => {
-            let ((repo, cause, delivery), new) = (shown(of), new.short());
-            info!(%repo, %cause, %delivery, %new, triggered, ms, seq, "update ok, nothing new");
+            let ((repo, update, cause, delivery), new) = (shown(of), new.short());
+            info!(%repo, %update, %cause, %delivery, %new, triggered, ms, seq, "update ok, nothing new");
         }
         Event::UpdateEnd { update: of, old, new, forced, triggered, bytes, ms } => {
-            let ((repo, cause, delivery), old, new) = (shown(of), short(*old), new.short());
-            info!(%repo, %cause, %delivery, %old, %new, forced, triggered, bytes, ms, seq, "update ok");
+            let ((repo, update, cause, delivery), old, new) = (shown(of), short(*old), new.short());
+            info!(%repo, %update, %cause, %delivery, %old, %new, forced, triggered, bytes, ms, seq, "update ok");
         }
         Event::UpdateAwaits { update: of, new, announced, attempt, next_ms } => {
-            let ((repo, cause, delivery), announced, new) = (shown(of), announced.short(), new.short());
-            warn!(%repo, %cause, %delivery, %announced, %new, attempt, next_ms, seq, "announced commit not seen");
+            let ((repo, update, cause, delivery), announced, new) = (shown(of), announced.short(), new.short());
+            warn!(%repo, %update, %cause, %delivery, %announced, %new, attempt, next_ms, seq, "announced commit not seen");
         }
         Event::UpdateFailed { update: of, failure, attempt, last, next_ms, ms } => {
-            let ((repo, cause, delivery), step, reason) = (shown(of), failure.step.word(), failure.reason.word());
+            let ((repo, update, cause, delivery), step, reason) = (shown(of), failure.step.word(), failure.reason.word());
             if *last {
-                error!(%repo, %cause, %delivery, %step, %reason, attempt, next_ms, ms, seq, "update failed; its tries are used up, and it is tried slowly from now on");
+                error!(%repo, %update, %cause, %delivery, %step, %reason, attempt, next_ms, ms, seq, "update failed; its tries are used up, and it is tried slowly from now on");
             } else {
-                warn!(%repo, %cause, %delivery, %step, %reason, attempt, next_ms, ms, seq, "update failed");
+                warn!(%repo, %update, %cause, %delivery, %step, %reason, attempt, next_ms, ms, seq, "update failed");
             }
         }
         _ => {}
@@ -101,22 +103,23 @@ fn update(seq: u64, event: &Event) {
 
 fn hook(seq: u64, event: &Event) {
     match event {
-        Event::HookStart { hook: Hook { repo, on, old, new, attempt, pid, uid }, own_pids, landlock } => {
+        Event::HookStart { hook: Hook { repo, update, on, old, new, attempt, pid, uid }, own_pids, landlock } => {
             let (old, new, pids) = (short(*old), short(*new), if *own_pids { "own" } else { "shared" });
-            info!(%repo, %on, %old, %new, attempt, pid, uid, %pids, landlock, seq, "hook started");
+            info!(%repo, %update, %on, %old, %new, attempt, pid, uid, %pids, landlock, seq, "hook started");
         }
-        Event::HookEnd { hook: Hook { repo, on, new, attempt, pid, .. }, end: End::Exit(0), ms } => {
-            info!(%repo, %on, new = %short(*new), attempt, pid, how = %How(End::Exit(0)), ms, seq, "hook ended");
+        Event::HookEnd { hook: Hook { repo, update, on, new, attempt, pid, .. }, end: End::Exit(0), ms } => {
+            info!(%repo, %update, %on, new = %short(*new), attempt, pid, how = %How(End::Exit(0)), ms, seq, "hook ended");
         }
-        Event::HookEnd { hook: Hook { repo, on, new, attempt, pid, .. }, end, ms } => {
-            warn!(%repo, %on, new = %short(*new), attempt, pid, how = %How(*end), ms, seq, "hook ended badly");
+        Event::HookEnd { hook: Hook { repo, update, on, new, attempt, pid, .. }, end, ms } => {
+            warn!(%repo, %update, %on, new = %short(*new), attempt, pid, how = %How(*end), ms, seq, "hook ended badly");
         }
         Event::HookFailed { update, new, attempt, last, next_ms } => {
             let (repo, cause, delivery, new) = (&update.repo, update.cause.word(), OrDash(update.delivery), new.short());
+            let update = update.update;
             if *last {
-                error!(%repo, %cause, %delivery, %new, attempt, seq, "hook failed; its tries are used up, and it is not tried again for this commit");
+                error!(%repo, %update, %cause, %delivery, %new, attempt, seq, "hook failed; its tries are used up, and it is not tried again for this commit");
             } else {
-                warn!(%repo, %cause, %delivery, %new, attempt, next_ms, seq, "hook failed; it is tried again");
+                warn!(%repo, %update, %cause, %delivery, %new, attempt, next_ms, seq, "hook failed; it is tried again");
             }
         }
         _ => {}

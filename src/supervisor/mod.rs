@@ -11,6 +11,7 @@ mod children;
 mod confinement;
 mod control;
 mod executables;
+mod handover;
 mod hooks;
 mod journal;
 mod lines;
@@ -30,19 +31,26 @@ mod reload;
 mod restart;
 mod roster;
 mod run;
+mod signals;
+mod successor;
 mod transaction;
 mod trees;
 mod updates;
+mod upgrade;
 mod watch;
 
 use crate::config::{self, Config, LogOutput, Origin, Sources};
 use crate::confine::{descriptors, keep};
 use crate::ids::Generation;
-use nix::sys::signal::{SigSet, Signal};
+use handover::Inherited;
+use run::End;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::RandomState;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// For the stand-in that starts owned children as this room starts its own.
 #[cfg(feature = "owned")]
@@ -58,23 +66,39 @@ pub fn control_sockets() -> Vec<std::path::PathBuf> {
     control::candidates(places::state_directory)
 }
 
-/// From now on a SIGHUP waits until the gateway runs, and does not end it. Call it first.
-pub fn hold_hangups() {
-    // It fails for no mask that can be written down.
-    let _ = hangup().thread_block();
+pub use handover::is_there as is_handed_over;
+pub use signals::hold_harmless;
+pub use successor::YES;
+
+/// Whether this executable could take the place of a running gateway, which listens there and has opened
+/// these executables for it.
+///
+/// # Errors
+/// Why not.
+pub fn could_take_over(config: &Config, listen: Option<SocketAddr>, executables: BTreeMap<String, RawFd>) -> Result<(), String> {
+    if let Some(running) = listen.filter(|running| !activation::serves(*running, config.listen)) {
+        let wanted = config.listen;
+        return Err(format!("the configuration says to listen on {wanted}, and the gateway listens on {running}: `gwg reload` first"));
+    }
+    confinement::decide(config.confinement).map_err(|error| error.to_string())?;
+    let hooks = config.repos.iter().any(|repo| repo.hooks.success.is_some() || repo.hooks.failure.is_some());
+    let executables = handover::take_executables(executables).and_then(executables::Executables::open);
+    executables.and_then(|all| all.are_of_one_version(hooks)).map_err(|error| error.to_string())
 }
 
-fn hangup() -> SigSet {
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGHUP);
-    set
-}
-
-/// Runs the gateway until a signal ends it. 0: it was asked to end. 1: it could not start; the log
-/// says why. `origin`: where the configuration can be read again; `sources`: what it was read from.
+/// Runs the gateway until a signal ends it, or another takes its place. 0: it was asked to end. 1: it could
+/// not start; the log says why. `origin`: where the configuration can be read again; `sources`: what it was read from.
 pub fn main(config: Config, origin: Origin, sources: Sources) -> ExitCode {
-    match start(config, origin, sources) {
-        Ok(()) => ExitCode::SUCCESS,
+    let end = Inherited::take().map_err(Into::into).and_then(|inherited| start(config, origin, sources, inherited));
+    match end {
+        Ok(End::Stopped) => ExitCode::SUCCESS,
+        Ok(End::Replaced(successor, mut handover)) => {
+            // All else of this gwg has ended by now, log and audit too.
+            handover.seq = journal::last();
+            let error = successor.take_over(*handover);
+            eprintln!("gwg: nobody can take over: {error}");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("gwg: {error}");
             ExitCode::FAILURE
@@ -82,33 +106,35 @@ pub fn main(config: Config, origin: Origin, sources: Sources) -> ExitCode {
     }
 }
 
-fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box<dyn Error>> {
+fn start(mut config: Config, origin: Origin, sources: Sources, inherited: Inherited) -> Result<End, Box<dyn Error>> {
     // First, while no other descriptor is open that a child's fixed numbers would overwrite.
-    let passed = activation::Passed::take()?;
+    let Inherited { before, listening, is_given, scrapes, control, state_lock, executables, expected } = inherited;
+    let passed = activation::Passed::take()?.and(listening, is_given);
     descriptors::reserve()?;
+    // Run by descriptor, it would bear a number: `ps` and `top` show this.
+    nix::sys::prctl::set_name(c"gwg")?;
+    // Until the loop hears them.
+    signals::hold();
+    let place = successor::place();
     let output = std::mem::replace(&mut config.logging.output, LogOutput::Stdout);
-    let executables = executables::Executables::open()?;
+    let executables = executables::Executables::open(executables)?;
     if config.accounts.is_some() {
         keep::only_needed().map_err(|error| format!("capabilities: {error}"))?;
     }
     let log = log::Log::begin(log::Shape::of(&config.logging, &output), output)?;
-    let _audit = outputs::begin(std::mem::replace(&mut config.audit, config::Audit::none()))?;
+    let _audit = outputs::begin(std::mem::replace(&mut config.audit, config::Audit::none()), before)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let confinement = confinement::decide(config.confinement)?;
     places::raise_descriptor_limit()?;
-    // A parent may have blocked those that end gwg, and a mask goes through exec. SIGHUP waits for the loop.
-    let mut others = SigSet::all();
-    others.remove(Signal::SIGHUP);
-    others.thread_unblock()?;
     let notify = notify::Notify::of_environment()?;
-    let state = places::State::open()?;
+    let state = places::State::open(state_lock)?;
     let terms = control::Terms::of(&config);
-    let control = control::open(terms.rules.control.group, || Ok(state.directory().to_owned()))?;
+    let control = control::open(terms.rules.control.group, control, || Ok(state.directory().to_owned()))?;
     let activation::Listening { socket, address: listen, is_given: listen_is_given } = passed.choose(config.listen, &notify)?;
     let socket = Some(socket);
-    let scrape_socket = metrics::socket(terms.metrics, None)?.flatten();
+    let scrape_socket = metrics::first_socket(terms.metrics, scrapes)?;
     let trees = trees::Trees::open(state.directory()).map_err(|error| format!("trees.jsonl in the state directory: {error}"))?;
     let ledger = control::Ledger::new(control::History::open(state.directory())?);
     let accounts = config.accounts.clone();
@@ -144,9 +170,10 @@ fn start(mut config: Config, origin: Origin, sources: Sources) -> Result<(), Box
             door,
             scrapes,
             terms,
+            expected,
         };
-        let attended = tokio::spawn(outputs::attend());
-        let result = run::run(estate, sources, asked).await;
+        let attended = tokio::spawn(outputs::attend(signal(SignalKind::user_defined1())?));
+        let result = run::run(estate, sources, asked, place).await;
         attended.abort();
         result
     })

@@ -41,6 +41,7 @@ impl Supervisor {
                     }
                 });
             }
+            Ask::Upgrade(asker) => self.upgrade(Some(asker)),
             Ask::Survey(asker) => match self.survey.ask(asker) {
                 Some(_) if !self.has_worker() => self.survey.give_up(),
                 Some(from) => self.tell_worker(|worker| worker.send(&ToWorker::Survey(from))),

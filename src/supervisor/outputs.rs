@@ -4,13 +4,13 @@
 
 use super::{journal, lines, log};
 use crate::audit::event::Sink;
-use crate::audit::{Audit, Facility, Settings};
+use crate::audit::{Audit, Before, Facility, Settings};
 use crate::config::{self, OutputFile};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 /// What is in force, as the log is: one in a process.
 static IN_FORCE: Mutex<InForce> = Mutex::new(InForce { shape: None, file: None });
@@ -44,9 +44,9 @@ fn in_force() -> MutexGuard<'static, InForce> {
 ///
 /// # Errors
 /// Those of reading the audit file's end, or of starting a thread.
-pub fn begin(config: config::Audit) -> io::Result<journal::Begun> {
+pub fn begin(config: config::Audit, before: Before) -> io::Result<journal::Begun> {
     let settings = take(config)?;
-    let audit = Audit::start(settings, lines::write)?;
+    let audit = Audit::start(settings, lines::write, before)?;
     if audit.is_file_broken() {
         tracing::error!("the audit file does not end with a record: its chain begins anew; see `gwg audit verify`");
     }
@@ -74,12 +74,8 @@ fn take(config: config::Audit) -> io::Result<Settings> {
     Ok(Settings { syslog, facility, tag, file: open })
 }
 
-/// Looks after log and audit for as long as gwg runs.
-///
-/// # Errors
-/// The signal can't be heard.
-pub async fn attend() -> io::Result<()> {
-    let mut asked = signal(SignalKind::user_defined1())?;
+/// Looks after log and audit for as long as gwg runs. `asked`: SIGUSR1.
+pub async fn attend(mut asked: Signal) {
     loop {
         tokio::select! {
             _ = asked.recv() => {

@@ -99,25 +99,33 @@ fn bind_one(address: SocketAddr, shared: bool) -> nix::Result<OwnedFd> {
 /// The state directory, which one supervisor at a time may use.
 pub struct State {
     directory: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl State {
     /// `$STATE_DIRECTORY`; else `/var/lib/gwg` as root, and `$XDG_STATE_HOME/gwg` (`~/.local/state/gwg`)
-    /// as anyone else. Made where it is missing.
+    /// as anyone else. Made where it is missing. `kept`: the lock, where this process has it already.
     ///
     /// # Errors
     /// It can't be made or opened, or another gwg uses it.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(kept: Option<OwnedFd>) -> io::Result<Self> {
         let directory = state_directory()?;
         let name = |error: io::Error| io::Error::new(error.kind(), format!("the state directory {}: {error}", directory.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(name)?;
-        let lock = open_file(&directory.join("lock")).map_err(name)?;
+        let lock = kept.map_or_else(|| open_file(&directory.join("lock")), |kept| Ok(kept.into())).map_err(name)?;
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|_| {
             let text = format!("another gwg uses the state directory {}: end it, or set STATE_DIRECTORY", directory.display());
             io::Error::other(text)
         })?;
-        Ok(Self { directory, _lock: lock })
+        Ok(Self { directory, lock })
+    }
+
+    /// The lock, for who comes after this process's exec. This one keeps it until then.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn into_lock(self) -> io::Result<OwnedFd> {
+        leave_locked(self.lock)
     }
 
     /// Where it is.
@@ -148,6 +156,17 @@ impl State {
     fn path(&self) -> PathBuf {
         self.directory.join("state.redb")
     }
+}
+
+/// A lock's descriptor: the lock lives as long as any copy of it is open.
+///
+/// # Errors
+/// Out of descriptors.
+pub fn leave_locked(lock: Flock<File>) -> io::Result<OwnedFd> {
+    let copy = lock.try_clone()?;
+    // Dropped, it would unlock the file, for all copies.
+    std::mem::forget(lock);
+    Ok(copy.into())
 }
 
 /// The state directory of a gateway that this process would be: see [`State::open`].

@@ -46,33 +46,23 @@ enum At {
     Next,
     /// The worker is to tell what was deployed there.
     Asked(DirectoryId),
-    /// An updater is at it.
-    Running(Process),
+    /// An updater is at it: [`Supervisor::pruner`].
+    Running,
 }
 
 /// The updater's last word, and its end.
 pub struct End {
     said: Option<Pruned>,
-    pid: u32,
     exit: Exit,
-}
-
-impl Prune {
-    /// Ends the updater that is at it.
-    pub fn kill(&self) {
-        if let At::Running(process) = &self.at {
-            process.kill();
-        }
-    }
 }
 
 impl Supervisor {
     /// An operator wants to know what can be pruned, or have it pruned.
     pub fn prune(&mut self, delete: bool, teller: Teller) {
-        let refusal = match (&self.pruning, &self.worker) {
-            (Some(_), _) => Some(Refusal::Pruning),
-            (None, Some(worker)) if worker.ready && !self.stopping => None,
-            (None, _) => Some(Refusal::NoWorker),
+        let refusal = match (self.pruning.is_some() || self.pruner.is_some(), &self.worker) {
+            (true, _) => Some(Refusal::Pruning),
+            (false, Some(worker)) if worker.ready && !self.stopping => None,
+            (false, _) => Some(Refusal::NoWorker),
         };
         if let Some(refusal) = refusal {
             // Who asked may be gone.
@@ -85,9 +75,7 @@ impl Supervisor {
 
     /// A configuration is in force: its trees are remembered. An updater that is at one of them is ended.
     pub fn remember_trees(&mut self) {
-        if let Some(prune) = &self.pruning {
-            prune.kill();
-        }
+        self.kill_pruner();
         let super::run::Estate { trees, sealed, .. } = &mut self.estate;
         let name = |brief: &Brief| sealed.names.get(&brief.repo).map_or("", String::as_str);
         if let Err(error) = trees.configure(sealed.updaters.values().map(|brief| (brief, name(brief)))) {
@@ -97,10 +85,15 @@ impl Supervisor {
 
     /// There is no worker any more that could tell, or gwg ends.
     pub fn give_prune_up(&mut self) {
+        self.kill_pruner();
         if let Some(prune) = self.pruning.take() {
-            prune.kill();
             let _ = prune.teller.try_send(Err(Refusal::NoWorker));
         }
+    }
+
+    /// Ends the updater that is at a tree, if there is one.
+    pub fn kill_pruner(&self) {
+        self.pruner.iter().for_each(Process::kill);
     }
 
     fn configured(&self) -> BTreeSet<&Path> {
@@ -137,7 +130,10 @@ impl Supervisor {
                 let wish = Wish { deployed, delete: prune.delete };
                 let name = tree.name.clone();
                 match self.start_pruner(&tree.brief(directory, Purpose::Prune(wish)), &name) {
-                    Ok(process) => return self.pruning.iter_mut().for_each(|prune| prune.at = At::Running(process.clone())),
+                    Ok(process) => {
+                        self.pruner = Some(process);
+                        return self.pruning.iter_mut().for_each(|prune| prune.at = At::Running);
+                    }
                     Err(error) => {
                         journal::process_not_started(Role::Updater, &error);
                         Pruned::Kept(Kept::Failed)
@@ -171,20 +167,25 @@ impl Supervisor {
             // Open until here: an updater that finds its links closed gives up.
             drop((sender, silence, listening));
             let exit = exited.await.unwrap_or(Exit { status: None, deadline: false });
-            tell_later(ears, Heard::PrunerEnded(End { said, pid: ending.pid, exit }));
+            tell_later(ears, Heard::PrunerEnded(End { said, exit }));
         });
         Ok(process)
     }
 
     /// The updater that was at it has ended.
-    pub fn hear_pruner_ended(&mut self, End { said, pid, exit }: End) {
-        let prune = self.pruning.as_ref().filter(|prune| matches!(&prune.at, At::Running(process) if process.pid == pid));
-        let Some((_, tree)) = prune.and_then(|prune| prune.left.front()) else { return };
-        journal::process_ended_for(Role::Updater, pid, exit, Duration::ZERO, &tree.name);
+    pub fn hear_pruner_ended(&mut self, End { said, exit }: End) {
+        let Some(Process { pid, since, .. }) = self.pruner.take() else { return };
+        // The operator may have been sent away meanwhile.
+        let prune = self.pruning.as_ref().filter(|prune| matches!(prune.at, At::Running));
+        let name = prune.and_then(|prune| prune.left.front()).map_or("", |(_, tree)| &tree.name);
+        journal::process_ended_for(Role::Updater, pid, exit, since.elapsed(), name);
+        let wanted = prune.is_some();
         if exit.is_forbidden_call() {
             journal::violation(Role::Updater, pid, Offence::ForbiddenCall);
         }
-        self.pruned(said.unwrap_or(Pruned::Kept(Kept::Failed)));
+        if wanted {
+            self.pruned(said.unwrap_or(Pruned::Kept(Kept::Failed)));
+        }
     }
 
     /// Tells what became of the first that is left, and goes on.

@@ -7,6 +7,7 @@ use super::outcome::{Cause, Difference, Outcome, Reason};
 use super::outputs;
 use super::proposal::{self, Logging, Proposal, Reading};
 use super::run::{Heard, Supervisor};
+use super::signals;
 use super::transaction::{Act, Event, Transaction};
 use crate::confine::Role;
 use crate::ids::Generation;
@@ -115,7 +116,7 @@ impl Supervisor {
     /// Begins what is wanted, where the worker serves and not too many listeners drain.
     pub fn begin_reload_if_there_is_room(&mut self) {
         let room = self.served && self.worker.as_ref().is_some_and(|worker| worker.ready) && self.draining.len() < DRAINING;
-        if room && !self.stopping && self.reload.transaction.is_waiting() {
+        if room && !self.stopping && !self.upgrade.is_holding() && self.reload.transaction.is_waiting() {
             self.reload_event(Event::Room);
         }
     }
@@ -149,9 +150,20 @@ impl Supervisor {
         }
     }
 
+    /// Whether a configuration is on its way into force.
+    pub fn is_reloading(&self) -> bool {
+        self.reload.transaction.is_running()
+    }
+
     /// A stage has had its time; it may be over long since.
     pub fn reload_is_late(&mut self, stage: u64) {
-        if stage == self.reload.transaction.stage() {
+        if stage != self.reload.transaction.stage() {
+            return;
+        }
+        if self.upgrade.is_holding() && self.reload.transaction.is_waiting() {
+            // The next gwg reads the configuration; or this one does, when it goes on.
+            self.later(STAGE, Heard::ReloadLate(stage));
+        } else {
             self.reload_event(Event::Late);
         }
     }
@@ -315,7 +327,7 @@ impl Supervisor {
 
     fn change_log(&mut self, Logging { shape, output, audit }: Logging) {
         outputs::change(audit);
-        if let Err(error) = self.estate.log.change(shape, output) {
+        if let Err(error) = signals::held(|| self.estate.log.change(shape, output)) {
             journal::log_not_changed(&error);
         }
     }

@@ -48,6 +48,11 @@ impl Roster {
         Self { executables: Rc::new(executables), accounts, confinement }
     }
 
+    /// What children are started from.
+    pub fn executables(&self) -> Rc<Executables> {
+        Rc::clone(&self.executables)
+    }
+
     /// The same executables under another configuration.
     pub fn with(&self, accounts: Option<Accounts>, confinement: Confinement) -> Self {
         Self { executables: Rc::clone(&self.executables), accounts, confinement }

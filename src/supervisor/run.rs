@@ -5,6 +5,7 @@
 use super::briefs::Sealed;
 use super::children::{Birth, Child};
 use super::control::{Ask, Door, Ledger, Survey, Terms};
+use super::handover::{Expected, Handover};
 use super::hooks::{self, Hooks, Wanted};
 use super::journal::{self, Journal, Offence};
 use super::log::Log;
@@ -12,15 +13,18 @@ use super::metrics::Scrapes;
 use super::notify::{self, Notify};
 use super::outcome::{Cause, Outcome};
 use super::places::State;
-use super::process::Exit;
+use super::process::{Exit, Process};
 use super::prune::{self, Prune};
 use super::pulse::BEAT;
 use super::reload::Reload;
 use super::restart::Restart;
 use super::roster::Roster;
+use super::signals::{Signals, Wish};
+use super::successor::Successor;
 use super::transaction::Event;
 use super::trees::Trees;
 use super::updates::{self, Needs, Updates};
+use super::upgrade::Upgrade;
 use crate::config::{Origin, Sources};
 use crate::confine::Role;
 use crate::ids::{Generation, OrderId, RepoId};
@@ -29,11 +33,13 @@ use crate::wire::worker::{Culprit, Ended, FromWorker, HookEnded, ToWorker};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::RandomState;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 /// What running updates get after SIGTERM before they are killed. The end is within 5 s.
@@ -72,6 +78,8 @@ pub struct Estate {
     pub scrapes: Scrapes,
     /// What the configuration in force says of both.
     pub terms: Terms,
+    /// Who waits for this gwg.
+    pub expected: Expected,
 }
 
 /// What the loop hears.
@@ -94,22 +102,38 @@ pub enum Heard {
     Reload(Cause, Option<oneshot::Sender<Outcome>>),
     /// A stage of a reload has had its time.
     ReloadLate(u64),
+    /// The new executable was tried.
+    Tried(Result<Successor, String>),
+    /// A stage of an upgrade has had its time.
+    UpgradeLate(u64),
 }
 
-/// Runs until a signal ends it.
+/// How a run ended.
+pub enum End {
+    /// It was asked to end.
+    Stopped,
+    /// Another gwg takes this one's place.
+    Replaced(Successor, Box<Handover>),
+}
+
+/// Runs until a signal ends it, or until another gwg takes over. `place`: where that one's executable will be.
 ///
 /// # Errors
 /// A child could not be started, or died before it ever served.
-pub async fn run(estate: Estate, sources: Sources, mut asked: mpsc::Receiver<Ask>) -> Result<(), Box<dyn Error>> {
-    let (mut term, mut int, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
-    // It is heard now.
-    super::hangup().thread_unblock()?;
+pub async fn run(
+    estate: Estate,
+    sources: Sources,
+    mut asked: mpsc::Receiver<Ask>,
+    place: io::Result<PathBuf>,
+) -> Result<End, Box<dyn Error>> {
+    let mut signals = Signals::hear()?;
     let (ears, mut heard) = mpsc::channel(1024);
     let (sources, read) = watch::channel(sources);
     if let Err(error) = super::watch::start(read, ears.clone()) {
         journal::not_watching(&error.to_string());
     }
-    let mut supervisor = Supervisor::new(estate, sources, ears);
+    signals.release()?;
+    let mut supervisor = Supervisor::new(estate, sources, ears, place);
     supervisor.start_both()?;
     supervisor.remember_trees();
     let mut beat = tokio::time::interval(BEAT);
@@ -117,13 +141,22 @@ pub async fn run(estate: Estate, sources: Sources, mut asked: mpsc::Receiver<Ask
     let mut pulse = supervisor.estate.notify.pulse();
     let name = loop {
         tokio::select! {
-            _ = term.recv() => break "SIGTERM",
-            _ = int.recv() => break "SIGINT",
-            _ = hup.recv() => supervisor.reload(Cause::Signal, None),
+            wish = signals.next() => match wish {
+                Wish::End(name) => break name,
+                Wish::Reload => supervisor.reload(Cause::Signal, None),
+                Wish::Upgrade => supervisor.upgrade(None),
+            },
             _ = beat.tick() => supervisor.beat(),
             () = notify::beat(&mut pulse) => supervisor.estate.notify.alive(),
             Some(heard) = heard.recv() => supervisor.hear(heard)?,
             Some(ask) = asked.recv() => supervisor.hear_operator(ask),
+        }
+        if supervisor.advance_upgrade() {
+            supervisor.listen_out(&mut heard).await?;
+            match signals.hold_again().await {
+                Some(name) => break name,
+                None => return supervisor.hand_over(),
+            }
         }
     };
     journal::stopping(name);
@@ -145,7 +178,7 @@ pub async fn run(estate: Estate, sources: Sources, mut asked: mpsc::Receiver<Ask
             None => break,
         }
     }
-    Ok(())
+    Ok(End::Stopped)
 }
 
 /// All that the loop knows.
@@ -177,10 +210,15 @@ pub struct Supervisor {
     pub stopping: bool,
     pub reload: Reload,
     pub pruning: Option<Prune>,
+    /// The updater that is at one of its trees.
+    pub pruner: Option<Process>,
+    pub upgrade: Upgrade,
+    /// Those that hear a child until its link ends.
+    pub hearings: JoinSet<()>,
 }
 
 impl Supervisor {
-    fn new(estate: Estate, sources: watch::Sender<Sources>, ears: mpsc::Sender<Heard>) -> Self {
+    fn new(estate: Estate, sources: watch::Sender<Sources>, ears: mpsc::Sender<Heard>, place: io::Result<PathBuf>) -> Self {
         let now = Instant::now();
         estate.ledger.configure(estate.sealed.infos(), estate.terms.alert_after);
         Self {
@@ -205,10 +243,17 @@ impl Supervisor {
             stopping: false,
             reload: Reload::new(),
             pruning: None,
+            pruner: None,
+            upgrade: Upgrade::new(place),
+            hearings: JoinSet::new(),
         }
     }
 
-    fn hear(&mut self, heard: Heard) -> Result<(), Box<dyn Error>> {
+    /// Does what something that was heard asks for.
+    ///
+    /// # Errors
+    /// A child died before it ever served.
+    pub fn hear(&mut self, heard: Heard) -> Result<(), Box<dyn Error>> {
         match heard {
             Heard::Listener(birth, said) => self.hear_listener(birth, said),
             Heard::Worker(birth, said) => self.hear_worker(birth, said),
@@ -222,6 +267,8 @@ impl Supervisor {
             Heard::Drained(birth) => self.end_draining(birth),
             Heard::Reload(cause, asker) => self.reload(cause, asker),
             Heard::ReloadLate(stage) => self.reload_is_late(stage),
+            Heard::Tried(result) => self.hear_trial(result),
+            Heard::UpgradeLate(stage) => self.upgrade_is_late(stage),
         }
         Ok(())
     }
@@ -258,6 +305,7 @@ impl Supervisor {
                 journal::process_confined(Role::Worker, worker.process.pid, landlock);
                 self.estate.ledger.confined(Role::Worker, landlock);
                 self.say_ready();
+                self.hold_worker();
                 self.begin_reload_if_there_is_room();
             }
             FromWorker::Alive => worker.pulse.answered(),
@@ -265,7 +313,7 @@ impl Supervisor {
             FromWorker::Unusable(generation) => self.reload_answer(birth, generation, Event::Unusable),
             FromWorker::Committed(generation) => self.hear_committed(birth, generation),
             FromWorker::Order(order, repo) => self.start_update(birth, order, repo),
-            FromWorker::Hook(repo, on, run) => self.start_hook(birth, Wanted { repo, on, run }),
+            FromWorker::Hook(repo, on, run, update) => self.start_hook(birth, Wanted { repo, on, run, update }),
             FromWorker::Update(event) if !was_given(event.repo) => self.accuse(Role::Worker, birth, NEVER_GIVEN),
             FromWorker::Update(event) => self.journal.of(Role::Worker, worker.process.pid).update(&event),
             FromWorker::Reconcile(event) => self.journal.of(Role::Worker, worker.process.pid).reconcile(event),
@@ -286,6 +334,8 @@ impl Supervisor {
             }
             FromWorker::Violation(Culprit::Updater(order)) => self.updates.kill(order, "a report that no honest updater sends"),
             FromWorker::StateUnusable => self.set_state_aside(),
+            FromWorker::Holds if self.hear_holds(birth) => {}
+            FromWorker::Holds => self.accuse(Role::Worker, birth, "it holds, and was not asked to"),
         }
     }
 
@@ -305,6 +355,7 @@ impl Supervisor {
             self.served = true;
             journal::ready(self.estate.listen, self.estate.sealed.names.len());
             self.estate.notify.ready(self.estate.sealed.names.len());
+            self.tell_expected();
             self.begin_reload_if_there_is_room();
         }
     }
@@ -355,7 +406,7 @@ impl Supervisor {
         };
         let ears = self.ears.clone();
         let ended = move |how| super::children::tell_later(ears, Heard::HookEnded(wanted.repo, how));
-        if let Err(error) = self.hooks.start(wanted, hook, &self.estate.roster, ended) {
+        if let Err(error) = self.hooks.start(wanted, hook, &self.estate.roster, &self.journal, ended) {
             journal::process_not_started(Role::Hook, &error);
             self.tell_worker(|worker| worker.send(&ToWorker::HookEnded(wanted.repo, HookEnded::Badly)));
         }

@@ -96,6 +96,14 @@ impl Transaction {
         self.stage == Stage::Waiting
     }
 
+    /// Whether one has begun and is not over.
+    pub fn is_running(&self) -> bool {
+        match self.stage {
+            Stage::Idle | Stage::Waiting => false,
+            Stage::Asking | Stage::Starting | Stage::Closing => true,
+        }
+    }
+
     /// Whether the stage may take only so long.
     pub fn is_timed(&self) -> bool {
         self.stage != Stage::Idle

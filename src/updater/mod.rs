@@ -35,6 +35,7 @@ use crate::confine::reach::Reach;
 use crate::confine::{Role, descriptors};
 use crate::wire::frame;
 use crate::wire::order::{FromUpdater, Order, Progress};
+use endpoint::Endpoint;
 use std::cell::Cell;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -72,7 +73,10 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
     let worker = descriptors::take(descriptors::PEER).map_err(|_| ConfineError::NotStartedByGwg(descriptors::PEER))?;
     let worker = UnixStream::from(worker);
     let close = |reach: &Reach<'_>| {
-        doors.close_but(reach)?;
+        // A URL that leads nowhere is refused when it is used; a tree that is only looked at has no remote.
+        let endpoint = Endpoint::of(&brief.url).filter(|_| brief.purpose == Purpose::Update);
+        let (host, port) = endpoint.as_ref().map_or(("", 0), |endpoint| (endpoint.host.as_str(), endpoint.port));
+        doors.close_but(reach)?.close_but(host, port)?;
         closed(&brief, &supervisor, &worker);
         Ok::<_, ConfineError>(())
     };

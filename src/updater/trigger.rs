@@ -8,7 +8,7 @@ use crate::audit::{Reason, Step};
 use crate::confine::reach;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fstat, futimens};
+use nix::sys::stat::{Mode, SFlag, fstat, futimens, mknodat};
 use nix::sys::time::TimeSpec;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -77,7 +77,8 @@ impl Trigger {
         }
     }
 
-    /// Makes the file, or sets its times to now.
+    /// Makes the file, or sets its times to now. One that is made in another directory than the work tree is
+    /// not opened, since to open it this process would need the right to write that directory's other files.
     ///
     /// # Errors
     /// The trigger can't be opened, or is something else than a regular file.
@@ -86,14 +87,24 @@ impl Trigger {
             Errno::ELOOP => fault(&self.path, "a symlink stands there, which gwg does not follow"),
             errno => Fault::errno(Step::Trigger, self.path.display(), errno),
         };
+        if let Place::Beside { directory, name, file: None } = &self.place {
+            return match mknodat(directory, name.as_c_str(), SFlag::S_IFREG, Mode::from_bits_truncate(0o644), 0) {
+                Err(Errno::EEXIST) => Err(self.is_another()),
+                made => made.map_err(errno),
+            };
+        }
         let file = match self.open(work_tree) {
-            // Whoever waits for it has removed or replaced it since the update began: what stands there now
-            // may not be opened. The next try looks anew.
-            Err(Errno::EACCES) => return Err(fault(&self.path, "another file than at the start of the update, or none")),
+            Err(Errno::EACCES) => return Err(self.is_another()),
             opened => opened.map_err(errno)?,
         };
         regular(&self.path, Kind::of(&fstat(&file).map_err(errno)?))?;
         futimens(&file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW).map_err(errno)
+    }
+
+    /// Whoever waits for it has made, removed or replaced it since the update began: what stands there now may
+    /// not be opened. The next try looks anew.
+    fn is_another(&self) -> Fault {
+        fault(&self.path, "another file than at the start of the update, or none")
     }
 
     fn open(&self, work_tree: BorrowedFd<'_>) -> nix::Result<OwnedFd> {

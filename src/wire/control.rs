@@ -4,10 +4,11 @@
 //! named and the configuration allows. They are compared, and nothing else.
 
 use super::Message;
+use super::hook::{End, On};
 use super::order::Progress;
 use super::worker::Standing;
-use crate::audit::{Cause, DeliveryResult, Failure, Pruned, Step, UpdateResult};
-use crate::ids::{CommitId, DeliveryId, Moment};
+use crate::audit::{Cause, Claim, DeliveryResult, Failure, Pruned, Step, UpdateResult};
+use crate::ids::{CommitId, DeliveryId, Moment, UpdateId};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -34,18 +35,23 @@ pub enum Request {
     Log {
         /// The repositories that are meant; with none, also what was for no repository.
         repos: Vec<String>,
+        /// Only this delivery, and what it led to.
+        delivery: Option<DeliveryId>,
         /// How many records at most.
         last: u32,
         /// Go on telling what happens.
         follow: bool,
     },
+    /// Figures, as Prometheus reads them. Answered by [`Answer::Text`].
+    Metrics,
+    /// Let the executable that is installed now take over. Answered by it, with [`Answer::Text`], when it
+    /// serves. Who asks may be of another version than who answers: this one keeps its place, and so do its answers.
+    Upgrade,
     /// Look at the work trees of repositories that are no longer configured. Answered by [`Answer::Tree`]s.
     Prune {
         /// Delete those that are as gwg left them.
         delete: bool,
     },
-    /// Figures, as Prometheus reads them. Answered by [`Answer::Text`].
-    Metrics,
 }
 
 impl Message for Request {
@@ -67,12 +73,12 @@ pub enum Answer {
     Notice(Notice),
     /// Some of what happened, the oldest first.
     Records(Vec<Record>),
-    /// A work tree that is no longer configured.
-    Tree(Tree),
     /// A piece of text.
     Text(String),
     /// All was said.
     Done,
+    /// A work tree that is no longer configured.
+    Tree(Tree),
 }
 
 impl Message for Answer {
@@ -101,10 +107,12 @@ pub enum Refusal {
     NoWorker,
     /// The client did not keep up.
     TooSlow,
-    /// Another operator's prune runs.
-    Pruning,
     /// The new configuration is not in force; this is why.
     Reload(String),
+    /// The executable that is installed does not take over; this is why.
+    Upgrade(String),
+    /// Another operator's prune runs.
+    Pruning,
 }
 
 /// The gateway as a whole.
@@ -261,8 +269,8 @@ pub struct Record {
     pub what: What,
 }
 
-/// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What happened. What earlier versions did not write down is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// A request was answered.
@@ -273,14 +281,35 @@ pub enum What {
         id: Option<DeliveryId>,
         /// What came of it.
         result: DeliveryResult,
+        /// Who pushed, by the payload's word.
+        #[serde(default)]
+        claimed_pusher: Option<Claim>,
     },
     /// An update ended.
     Update {
+        /// Its number.
+        #[serde(default)]
+        update: Option<UpdateId>,
         /// Why it was due.
         cause: Cause,
         /// The newest delivery that marked it.
         delivery: Option<DeliveryId>,
         /// How it ended.
         result: UpdateResult,
+    },
+    /// A hook ended.
+    Hook {
+        /// The update that it came after.
+        update: UpdateId,
+        /// Which of the repository's hooks.
+        on: On,
+        /// The commit that is deployed.
+        commit: Option<CommitId>,
+        /// Which try, from 1.
+        attempt: u32,
+        /// How it ended, where that is known.
+        end: Option<End>,
+        /// Milliseconds.
+        ms: u64,
     },
 }

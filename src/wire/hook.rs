@@ -33,6 +33,7 @@ pub struct Run {
 
 /// Which of a repository's hooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum On {
     /// The one for each commit that is deployed.
     Success,
@@ -70,6 +71,7 @@ impl Message for FromHook {
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum End {
     /// With this exit status.
     Exited(u8),

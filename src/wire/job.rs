@@ -3,7 +3,7 @@
 //! All that an owned listener can say to the worker stands in [`Job`].
 
 use super::Message;
-use crate::ids::{CommitId, DeliveryId, JobNumber, RepoId};
+use crate::ids::{CommitId, DeliveryId, JobNumber, RepoId, UpdateId};
 use serde::{Deserialize, Serialize};
 
 /// A verified delivery, as the worker hears of it.
@@ -33,16 +33,16 @@ pub struct JobAnswer {
 }
 
 impl Message for JobAnswer {
-    const MAX: usize = 16;
+    const MAX: usize = 32;
 }
 
 /// What came of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// The repository is due now.
-    Marked,
-    /// It was due already; one update will serve both.
-    Coalesced,
+    /// The repository is due now, and this update will serve it.
+    Marked(UpdateId),
+    /// It was due already; this one update will serve both.
+    Coalesced(UpdateId),
     /// A reload has removed the repository.
     Gone,
 }

@@ -5,7 +5,7 @@ use super::hook::{On, Run};
 use super::job::Verdict;
 use super::order::Progress;
 use crate::audit::{Cause, HostKey, ReconcileEvent, Step, UpdateEvent};
-use crate::ids::{CommitId, DirectoryId, Generation, OrderId, RepoId};
+use crate::ids::{CommitId, DirectoryId, Generation, OrderId, RepoId, UpdateId};
 use serde::{Deserialize, Serialize};
 
 /// What the supervisor says to the worker.
@@ -42,6 +42,10 @@ pub enum ToWorker {
     Forget(DirectoryId),
     /// Start nothing more, tell what ends, and end when nothing runs.
     Stop,
+    /// Start nothing more until [`ToWorker::Resume`], and go on taking jobs. Answered by [`FromWorker::Holds`].
+    Hold,
+    /// Start again what is due.
+    Resume,
 }
 
 impl Message for ToWorker {
@@ -91,8 +95,8 @@ pub enum FromWorker {
     Alive,
     /// Please start an updater for this repository. Orders are numbered upwards.
     Order(OrderId, RepoId),
-    /// Please run the repository's hook. One at a time for each repository, and none while it is updated.
-    Hook(RepoId, On, Run),
+    /// Please run the repository's hook, for that update. One at a time for each repository, and none while it is updated.
+    Hook(RepoId, On, Run, UpdateId),
     /// What became of an update.
     Update(UpdateEvent),
     /// An updater for this repository refused a host key.
@@ -113,6 +117,8 @@ pub enum FromWorker {
     Violation(Culprit),
     /// The state file can't be used; it must be set aside.
     StateUnusable,
+    /// It starts nothing more: every order comes before this.
+    Holds,
 }
 
 impl Message for FromWorker {

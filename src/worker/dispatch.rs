@@ -160,14 +160,14 @@ pub struct Closing<'a> {
 impl Closing<'_> {
     fn close(mut self, running: &Running, outcome: Result<(Report, Current), Failure>) -> Vec<UpdateEvent> {
         let ms = millis(self.now - running.since);
-        let event = |result| UpdateEvent { repo: running.repo, cause: running.mark.cause, delivery: running.mark.delivery, result };
+        let event = |result| running.mark.event(running.repo, result);
         let (report, current) = match outcome {
             Ok(well) => well,
             Err(failure) => {
                 let retry = self.due.end(running.repo, Went::Badly, self.now, self.chance);
                 let Retry { attempt, last, wait } = retry.unwrap_or(Retry { attempt: 1, last: false, wait: Duration::ZERO });
                 if last {
-                    self.after_failure(running.repo, attempt);
+                    self.after_failure(running, attempt);
                 }
                 return vec![event(UpdateResult::Failed { failure, attempt, last, next_ms: millis(wait), ms })];
             }
@@ -208,11 +208,11 @@ impl Closing<'_> {
     }
 
     /// The tries of an update are used up: its hook, where there is one, runs before it is tried again.
-    fn after_failure(&mut self, repo: RepoId, attempt: u32) {
-        let Some(repo) = self.repos.get(&repo).filter(|repo| repo.hooks.failure) else { return };
+    fn after_failure(&mut self, running: &Running, attempt: u32) {
+        let Some(repo) = self.repos.get(&running.repo).filter(|repo| repo.hooks.failure) else { return };
         let old = self.state.tree(repo.directory).deployed;
         self.due.hold(repo.id);
-        self.hooks.add(Hook { repo: repo.id, run: Run { old, new: None, attempt }, after: After::Failed });
+        self.hooks.add(Hook { repo: repo.id, run: Run { old, new: None, attempt }, after: After::Failed(running.mark.update) });
     }
 }
 
@@ -300,7 +300,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     const REPO: RepoId = RepoId::new(0);
-    const PUSH: Mark = Mark { cause: Cause::Delivery, announced: None, delivery: None };
+    const PUSH: Mark = Mark::of(Cause::Delivery);
 
     fn commit(byte: u8) -> CommitId {
         CommitId::from_bytes([byte; 20])

@@ -5,9 +5,9 @@
 //! overflow, and duplicates, replays and herds are harmless. Deliveries go before reconciles.
 //! Nothing but success takes a mark away.
 
-use crate::audit::Cause;
+use crate::audit::{Cause, UpdateEvent, UpdateResult};
 use crate::brief::worker::Schedule;
-use crate::ids::{CommitId, DeliveryId, RepoId};
+use crate::ids::{CommitId, DeliveryId, Moment, RepoId, UpdateId};
 use crate::wire::job::Verdict;
 use crate::wire::worker::Standing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,11 +32,23 @@ pub struct Mark {
     pub announced: Option<CommitId>,
     /// The newest delivery.
     pub delivery: Option<DeliveryId>,
+    /// The update that serves it: [`Due::mark`] gives the number.
+    pub update: UpdateId,
 }
 
 impl Mark {
     /// What a reconcile sets.
-    pub const RECONCILE: Self = Self { cause: Cause::Reconcile, announced: None, delivery: None };
+    pub const RECONCILE: Self = Self::of(Cause::Reconcile);
+
+    /// Without anything that a delivery says.
+    pub const fn of(cause: Cause) -> Self {
+        Self { cause, announced: None, delivery: None, update: UpdateId::NONE }
+    }
+
+    /// What is told of the update that serves it.
+    pub const fn event(&self, repo: RepoId, result: UpdateResult) -> UpdateEvent {
+        UpdateEvent { repo, update: self.update, cause: self.cause, delivery: self.delivery, result }
+    }
 
     fn is_urgent(&self) -> bool {
         matches!(self.cause, Cause::Delivery | Cause::Operator) || self.delivery.is_some()
@@ -116,13 +128,21 @@ pub struct Due {
     calm: VecDeque<RepoId>,
     waiting: BTreeSet<(Instant, RepoId)>,
     running: usize,
+    /// The last number that was given to a mark.
+    last: UpdateId,
 }
 
 impl Due {
     /// Nothing is due yet.
     pub fn new(schedule: Schedule, repos: impl IntoIterator<Item = RepoId>) -> Self {
         let slots = repos.into_iter().map(|id| (id, Slot::default())).collect();
-        Self { schedule, slots, urgent: VecDeque::new(), calm: VecDeque::new(), waiting: BTreeSet::new(), running: 0 }
+        Self { schedule, slots, urgent: VecDeque::new(), calm: VecDeque::new(), waiting: BTreeSet::new(), running: 0, last: UpdateId::NONE }
+    }
+
+    /// Numbers updates from that moment on, so that they go on from those of the worker before.
+    #[must_use]
+    pub fn numbered_since(self, start: Moment) -> Self {
+        Self { last: UpdateId::since(start), ..self }
     }
 
     /// Goes on under another brief. Marks, tries and running updates of the repositories that stay
@@ -154,7 +174,10 @@ impl Due {
     pub fn mark(&mut self, repo: RepoId, mark: Mark, now: Instant) -> Verdict {
         let Some(slot) = self.slots.get_mut(&repo).filter(|slot| !slot.gone) else { return Verdict::Gone };
         let old = slot.mark;
-        slot.mark = Some(merge(old, mark));
+        // What waits already will serve this one too.
+        let update = old.map_or_else(|| self.last.next(), |old| old.update);
+        self.last = self.last.max(update);
+        slot.mark = Some(merge(old, Mark { update, ..mark }));
         slot.marked = Some(now);
         if mark.is_urgent() && std::mem::take(&mut slot.failed) > 0 {
             // A new push is served soon, also when its repository waits for a late retry; yet not
@@ -170,7 +193,7 @@ impl Due {
         if old.is_none() || raised {
             self.queue(repo, now);
         }
-        if old.is_some() { Verdict::Coalesced } else { Verdict::Marked }
+        if old.is_some() { Verdict::Coalesced(update) } else { Verdict::Marked(update) }
     }
 
     /// The repository whose update starts now, if any may.
@@ -296,7 +319,9 @@ impl Due {
 fn merge(old: Option<Mark>, new: Mark) -> Mark {
     let Some(old) = old else { return new };
     let cause = if new.cause == Cause::Reconcile { old.cause } else { new.cause };
-    Mark { cause, announced: new.announced.or(old.announced), delivery: new.delivery.or(old.delivery) }
+    // After a failure both were numbered: the later one serves all that the earlier one was to.
+    let update = new.update.max(old.update);
+    Mark { cause, announced: new.announced.or(old.announced), delivery: new.delivery.or(old.delivery), update }
 }
 
 /// `retry_delay`, doubled with each failure up to 60 s, less up to a fifth by chance; 10 min after
@@ -318,11 +343,11 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
 
     const SCHEDULE: Schedule = Schedule { threads: 2, retry_count: 3, retry_delay_ms: 1000, reconcile_s: 0 };
-    const PUSH: Mark = Mark { cause: Cause::Delivery, announced: None, delivery: None };
+    const PUSH: Mark = Mark::of(Cause::Delivery);
 
     fn repo(number: u32) -> RepoId {
         RepoId::new(number)
@@ -346,11 +371,11 @@ mod tests {
     #[test]
     fn a_thousand_deliveries_are_one_update_and_one_that_waits() {
         let (mut due, now) = due(1);
-        assert_eq!(due.mark(repo(0), PUSH, now), Verdict::Marked);
+        assert!(matches!(due.mark(repo(0), PUSH, now), Verdict::Marked(_)));
         assert_eq!(due.start(now).unwrap().0, repo(0));
-        assert_eq!(due.mark(repo(0), PUSH, now), Verdict::Marked);
+        assert!(matches!(due.mark(repo(0), PUSH, now), Verdict::Marked(_)));
         for _ in 0..1000 {
-            assert_eq!(due.mark(repo(0), PUSH, now), Verdict::Coalesced);
+            assert!(matches!(due.mark(repo(0), PUSH, now), Verdict::Coalesced(_)));
         }
         assert_eq!(due.start(now + BURST), None, "updates of one repository overlap");
         assert_eq!(due.end(repo(0), Went::Well, now, 0), None);
@@ -505,7 +530,8 @@ mod tests {
         let (mut due, now) = due(2);
         due.mark(repo(0), PUSH, now);
         mark_all(&mut due, now);
-        assert_eq!(due.start(now).unwrap(), (repo(0), PUSH));
+        let (first, mark) = due.start(now).unwrap();
+        assert_eq!((first, mark.cause), (repo(0), Cause::Delivery));
     }
 
     #[test]
@@ -528,8 +554,9 @@ mod tests {
         assert_eq!(due.mark(repo(1), PUSH, now), Verdict::Gone);
         assert_eq!(due.start(now), None, "more updates than threads");
         assert_eq!(due.end(repo(0), Went::Badly, now, 0).unwrap().attempt, 1);
-        assert_eq!(due.start(now).unwrap(), (repo(2), push(3)), "a mark was lost, or one that is gone was served");
-        assert_eq!(due.mark(repo(3), PUSH, now), Verdict::Marked);
+        let (next, mark) = due.start(now).unwrap();
+        assert_eq!((next, mark.announced), (repo(2), push(3).announced), "a mark was lost, or one that is gone was served");
+        assert!(matches!(due.mark(repo(3), PUSH, now), Verdict::Marked(_)));
     }
 
     #[test]
@@ -563,6 +590,39 @@ mod tests {
         due.renew(repo(0), now);
         due.end(repo(0), Went::Well, now, 0);
         assert!(due.start(now).is_some(), "what changed during an update is not served after it");
+    }
+
+    fn number(verdict: Verdict) -> UpdateId {
+        match verdict {
+            Verdict::Marked(update) | Verdict::Coalesced(update) => update,
+            Verdict::Gone => panic!("gone"),
+        }
+    }
+
+    #[test]
+    fn each_mark_is_told_which_update_serves_it_also_after_failures() {
+        let start = Moment::now();
+        let (due, now) = due(2);
+        let mut due = due.numbered_since(start);
+        let first = number(due.mark(repo(0), PUSH, now));
+        assert!(first > UpdateId::since(start));
+        assert_eq!(number(due.mark(repo(0), PUSH, now)), first, "what comes together is served together");
+        let other = number(due.mark(repo(1), PUSH, now));
+        assert_eq!(due.start(now).unwrap().1.update, first);
+        // It fails; what came meanwhile is served by a later one, and so is the first.
+        let later = number(due.mark(repo(0), PUSH, now));
+        assert!(first < other && other < later);
+        due.end(repo(0), Went::Badly, now, 0).unwrap();
+        let now = now + Duration::from_secs(1);
+        let started: BTreeMap<_, _> = std::iter::from_fn(|| due.start(now)).map(|(repo, mark)| (repo, mark.update)).collect();
+        assert_eq!(started, BTreeMap::from([(repo(0), later), (repo(1), other)]));
+        // It fails again, and nothing came meanwhile: the next try has the same number, and serves who comes now.
+        due.end(repo(0), Went::Badly, now, 0).unwrap();
+        assert_eq!(number(due.mark(repo(0), PUSH, now)), later);
+        let now = now + Duration::from_secs(60);
+        assert_eq!(due.start(now).unwrap().1.update, later);
+        due.end(repo(0), Went::Well, now, 0);
+        assert!(number(due.mark(repo(0), PUSH, now)) > later);
     }
 
     #[test]

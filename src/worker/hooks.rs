@@ -9,7 +9,7 @@ use super::due::{Due, Mark, Retry, Went};
 use super::state::State;
 use crate::audit::{UpdateEvent, UpdateResult};
 use crate::brief::worker::{Repo, Schedule};
-use crate::ids::{CommitId, RepoId};
+use crate::ids::{CommitId, RepoId, UpdateId};
 use crate::wire::hook::{On, Run};
 use crate::wire::worker::HookEnded;
 use std::collections::{BTreeMap, VecDeque};
@@ -38,8 +38,8 @@ pub enum After {
         /// Whether the commit contains what was announced.
         seen: bool,
     },
-    /// An update that has failed for good.
-    Failed,
+    /// This update, which has failed for good.
+    Failed(UpdateId),
 }
 
 impl Hook {
@@ -47,7 +47,15 @@ impl Hook {
     pub fn on(&self) -> On {
         match self.after {
             After::Deployed { .. } => On::Success,
-            After::Failed => On::Failure,
+            After::Failed(_) => On::Failure,
+        }
+    }
+
+    /// The update that it comes after.
+    pub fn update(&self) -> UpdateId {
+        match self.after {
+            After::Deployed { mark, .. } => mark.update,
+            After::Failed(update) => update,
         }
     }
 }
@@ -132,12 +140,12 @@ impl Hooks {
     pub fn end(&mut self, repo: RepoId, how: HookEnded, on: Ending<'_>) -> Vec<UpdateEvent> {
         let Some(hook) = self.running.remove(&repo) else { return Vec::new() };
         match hook.after {
-            After::Failed => {
+            After::Failed(_) => {
                 on.due.free(repo, on.now);
                 Vec::new()
             }
             After::Deployed { new, mark, seen } => {
-                let event = |result| UpdateEvent { repo, cause: mark.cause, delivery: mark.delivery, result };
+                let event = |result| mark.event(repo, result);
                 let results = match how {
                     HookEnded::Well => self.ended_well(repo, new, on, mark, seen),
                     HookEnded::Badly => self.ended_badly(repo, new, on, mark, seen),
@@ -231,7 +239,7 @@ mod tests {
         /// An update that deploys the commit, and its hook, if one is due.
         fn deploy(&mut self, new: CommitId, how: HookEnded) -> Option<(Run, Vec<UpdateResult>)> {
             self.now += Duration::from_secs(3600);
-            let mark = Mark { cause: Cause::Delivery, announced: Some(commit(9)), delivery: None };
+            let mark = Mark { announced: Some(commit(9)), ..Mark::of(Cause::Delivery) };
             self.due.mark(REPO, mark, self.now);
             let (repo, mark) = self.due.start(self.now).unwrap();
             let old = self.hooked();
@@ -278,7 +286,8 @@ mod tests {
     #[test]
     fn no_more_run_at_once_than_there_are_threads_and_an_unknown_end_is_nothing() {
         let mut house = House::new();
-        let hook = |repo| Hook { repo: RepoId::new(repo), run: Run { old: None, new: None, attempt: 1 }, after: After::Failed };
+        let hook =
+            |repo| Hook { repo: RepoId::new(repo), run: Run { old: None, new: None, attempt: 1 }, after: After::Failed(UpdateId::NONE) };
         house.hooks.add(hook(0));
         house.hooks.add(hook(1));
         assert_eq!((house.hooks.start(), house.hooks.start()), (Some(hook(0)), None));

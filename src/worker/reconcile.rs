@@ -74,13 +74,13 @@ impl Running {
 mod tests {
     use super::*;
     use crate::audit::{Cause, Failure, Reason, Step};
-    use crate::ids::CommitId;
+    use crate::ids::{CommitId, UpdateId};
     use std::time::Duration;
 
     const NEW: CommitId = CommitId::from_bytes([2; 20]);
 
     fn ended(repo: u32, result: UpdateResult) -> UpdateEvent {
-        UpdateEvent { repo: RepoId::new(repo), cause: Cause::Reconcile, delivery: None, result }
+        UpdateEvent { repo: RepoId::new(repo), update: UpdateId::NONE, cause: Cause::Reconcile, delivery: None, result }
     }
 
     fn current(repo: u32, old: CommitId) -> UpdateEvent {

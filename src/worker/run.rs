@@ -8,10 +8,10 @@ use super::hooks::{Ending, Hooks};
 use super::inbox::Inbox;
 use super::reconcile::Reconcile;
 use super::state::State;
-use crate::audit::{Cause, ReconcileCause, UpdateEvent, UpdateResult};
+use crate::audit::{Cause, ReconcileCause, UpdateResult};
 use crate::confine::descriptors;
 use crate::confine::enter::Level;
-use crate::ids::{DirectoryId, Generation, OrderId, RepoId};
+use crate::ids::{DirectoryId, Generation, Moment, OrderId, RepoId};
 use crate::link::{self, LinkError, Receiver, Sender};
 use crate::wire::WireError;
 use crate::wire::job::{Job, JobAnswer};
@@ -100,6 +100,8 @@ struct Worker {
     dispatch: Dispatch,
     hooks: Hooks,
     stopping: bool,
+    /// Nothing is started for now.
+    holding: bool,
     next_reconcile: Option<Instant>,
     crash_reconcile: Option<Instant>,
     /// The comparison that runs.
@@ -116,7 +118,7 @@ impl Worker {
     ) -> Self {
         let now = Instant::now();
         let hooks = Hooks::new(brief.schedule);
-        let due = Due::new(brief.schedule, brief.repos.keys().copied());
+        let due = Due::new(brief.schedule, brief.repos.keys().copied()).numbered_since(Moment::now());
         let mut worker = Self {
             supervisor,
             listeners: Vec::new(),
@@ -130,6 +132,7 @@ impl Worker {
             dispatch: Dispatch::new(told),
             hooks,
             stopping: false,
+            holding: false,
             next_reconcile: None,
             crash_reconcile: None,
             reconcile: Reconcile::default(),
@@ -211,6 +214,14 @@ impl Worker {
                 self.stopping = true;
                 Ok(())
             }
+            ToWorker::Hold => {
+                self.holding = true;
+                say(&self.supervisor, &FromWorker::Holds)
+            }
+            ToWorker::Resume => {
+                self.holding = false;
+                Ok(())
+            }
         }
     }
 
@@ -264,8 +275,7 @@ impl Worker {
     /// The answer goes out before what it leads to: whoever waits takes no earlier update for it.
     fn mark_for_operator(&mut self, repo: RepoId) -> io::Result<()> {
         self.remember(repo);
-        let mark = Mark { cause: Cause::Operator, announced: None, delivery: None };
-        let verdict = self.due.mark(repo, mark, Instant::now());
+        let verdict = self.due.mark(repo, Mark::of(Cause::Operator), Instant::now());
         say(&self.supervisor, &FromWorker::Marked(repo, verdict))
     }
 
@@ -299,7 +309,7 @@ impl Worker {
                 return self.accuse_listener(place);
             }
             self.remember(job.repo);
-            let mark = Mark { cause: Cause::Delivery, announced: job.announced, delivery: job.delivery };
+            let mark = Mark { announced: job.announced, delivery: job.delivery, ..Mark::of(Cause::Delivery) };
             let answer = JobAnswer { number: job.number, verdict: self.due.mark(job.repo, mark, now) };
             let Some(listener) = self.listeners.get_mut(place) else { return Ok(()) };
             match listener.answers.send(&answer) {
@@ -362,22 +372,26 @@ impl Worker {
     /// Orders updates and hooks, and says which work trees they are about to write.
     fn order_what_is_due(&mut self) -> io::Result<Vec<DirectoryId>> {
         let mut ordered = Vec::new();
-        if self.stopping {
+        if !self.starts() {
             return Ok(ordered);
         }
         while let Some(hook) = self.hooks.start() {
-            say(&self.supervisor, &FromWorker::Hook(hook.repo, hook.on(), hook.run))?;
+            say(&self.supervisor, &FromWorker::Hook(hook.repo, hook.on(), hook.run, hook.update()))?;
         }
         let now = Instant::now();
         while let Some((repo, mark)) = self.due.start(now) {
             let tree = self.brief.repos.get(&repo).map(|repo| repo.directory);
             let order = self.dispatch.order(repo, tree, mark, now);
             say(&self.supervisor, &FromWorker::Order(order, repo))?;
-            let event = UpdateEvent { repo, cause: mark.cause, delivery: mark.delivery, result: UpdateResult::Started };
-            say(&self.supervisor, &FromWorker::Update(event))?;
+            say(&self.supervisor, &FromWorker::Update(mark.event(repo, UpdateResult::Started)))?;
             ordered.extend(tree);
         }
         Ok(ordered)
+    }
+
+    /// Whether what is due is started.
+    fn starts(&self) -> bool {
+        !(self.stopping || self.holding)
     }
 
     /// Written while the updaters start; the key that lets them begin goes out after this.
@@ -395,7 +409,8 @@ impl Worker {
 
     fn wake(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
-        [self.due.wake(), self.next_reconcile].into_iter().flatten().fold(far, Instant::min)
+        let due = self.due.wake().filter(|_| self.starts());
+        [due, self.next_reconcile].into_iter().flatten().fold(far, Instant::min)
     }
 
     fn plan_reconcile(&mut self, now: Instant) {

@@ -4,8 +4,10 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// A request that can be changed before it is sent.
@@ -173,6 +175,24 @@ impl Delivery {
     }
 }
 
+/// Answers by port: what accounts are held against.
+static ANSWERED: Mutex<BTreeMap<u16, u64>> = Mutex::new(BTreeMap::new());
+
+/// So many requests were answered on this port, since it was last forgotten.
+pub fn answered(port: u16) -> u64 {
+    ANSWERED.lock().unwrap().get(&port).copied().unwrap_or_default()
+}
+
+/// Counts requests that a test sent and was answered by itself.
+pub fn count_answers(port: u16, answers: u64) {
+    *ANSWERED.lock().unwrap().entry(port).or_default() += answers;
+}
+
+/// Another gateway has this port from now on.
+pub fn forget(port: u16) {
+    ANSWERED.lock().unwrap().remove(&port);
+}
+
 /// Sends bytes, whatever they are, and reads until the other side closes.
 pub fn exchange(port: u16, request: &[u8]) -> std::io::Result<Answer> {
     let start = Instant::now();
@@ -185,7 +205,9 @@ pub fn exchange(port: u16, request: &[u8]) -> std::io::Result<Answer> {
     if bytes.is_empty() {
         end?;
     }
-    parse(&bytes, start.elapsed()).ok_or_else(|| std::io::Error::other(format!("no answer but {:?}", String::from_utf8_lossy(&bytes))))
+    let answer = parse(&bytes, start.elapsed());
+    count_answers(port, answer.iter().count() as u64);
+    answer.ok_or_else(|| std::io::Error::other(format!("no answer but {:?}", String::from_utf8_lossy(&bytes))))
 }
 
 fn parse(bytes: &[u8], took: Duration) -> Option<Answer> {

@@ -4,7 +4,7 @@
 //! tests. So each test that uses this says something about both worlds.
 
 use super::config::{Config, SECRET};
-use super::delivery::{Answer, Delivery};
+use super::delivery::{self, Answer, Delivery};
 use super::log::Log;
 use super::processes::Process;
 use super::scratch::{self, Scratch};
@@ -43,6 +43,7 @@ impl Gateway {
         for _ in 0..10 {
             let port = free_port();
             let config = config.clone().set("port", port);
+            delivery::forget(port);
             let child = spawn(scratch, &config, user, &log);
             let mut gateway = Self { scratch: scratch.clone(), config, user, child, port, log: log.clone() };
             if gateway.answers() {

@@ -44,7 +44,7 @@ impl Https {
     }
 }
 
-/// An authority, and a certificate of it for 127.0.0.1.
+/// An authority, and a certificate of it for 127.0.0.1 and a name of the tests.
 fn certificates() -> (String, Arc<ServerConfig>) {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -54,7 +54,7 @@ fn certificates() -> (String, Arc<ServerConfig>) {
     let issuer = Issuer::new(params, ca_key);
 
     let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "git.gwg.test".to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, "gwg test server");
     let certificate = params.signed_by(&key, &issuer).unwrap();
 

@@ -5,15 +5,19 @@
 //! Each test file compiles this on its own and uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod account;
+pub mod ambush;
 pub mod as_user;
 pub mod attacks;
 pub mod config;
 pub mod delivery;
+pub mod dns;
 pub mod gateway;
 pub mod git_daemon;
 pub mod hook;
 pub mod http_backend;
 pub mod https;
+pub mod installation;
 pub mod keys;
 pub mod log;
 pub mod loopback;
@@ -24,6 +28,7 @@ pub mod need;
 pub mod owned;
 pub mod pack;
 pub mod processes;
+pub mod pushing;
 pub mod remote;
 pub mod scratch;
 pub mod site;

@@ -1,6 +1,7 @@
 //! The ordinary day, where most tests start: a running gateway that has deployed one repository,
 //! at the path `/site`, from a remote that speaks `git://` on loopback.
 
+use super::account;
 use super::config::{Config, Repo};
 use super::gateway::Gateway;
 use super::git_daemon::GitDaemon;
@@ -82,6 +83,16 @@ impl Site {
         let ground = Ground::new();
         let repo = ground.repo();
         let site = ground.start_with(repo);
+        site.tree().wait_for(&site.remote.head(), None);
+        site.gateway.wait_for_log(0, PATH, &["update ok"]);
+        site
+    }
+
+    /// The same, whose requests are accounted for: end with [`account::assert_exact`].
+    pub fn audited() -> Self {
+        let ground = Ground::new();
+        let (repo, config) = (ground.repo(), account::config(&ground.scratch));
+        let site = ground.start(config.repo(repo));
         site.tree().wait_for(&site.remote.head(), None);
         site.gateway.wait_for_log(0, PATH, &["update ok"]);
         site

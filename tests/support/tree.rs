@@ -49,11 +49,25 @@ impl Tree {
 
     /// Nothing to commit, nothing untracked, nothing broken, no lock and no half of a pack left.
     pub fn assert_healthy(&self) {
-        assert_eq!(self.git(&["status", "--porcelain"]), "", "git status is not clean");
-        let fsck = self.git(&["fsck", "--strict", "--no-dangling", "--no-progress"]);
-        assert!(!fsck.contains("missing") && !fsck.contains("error"), "git fsck: {fsck}");
+        assert_eq!(self.ailment(), None);
+    }
+
+    /// What is wrong with it, if anything is. May be asked while an update runs.
+    pub fn ailment(&self) -> Option<String> {
+        let said = |arguments: &[&str]| {
+            let output = super::remote::command(&self.directory).args(arguments).output().unwrap();
+            (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+        };
+        let (_, status) = said(&["status", "--porcelain"]);
+        if !status.is_empty() {
+            return Some(format!("git status is not clean: {status}"));
+        }
+        let (whole, fsck) = said(&["fsck", "--strict", "--no-dangling", "--no-progress"]);
+        if !whole || fsck.contains("missing") || fsck.contains("error") {
+            return Some(format!("git fsck: {fsck}"));
+        }
         let left = left_behind(&self.directory.join(".git"));
-        assert!(left.is_empty(), "left behind: {left:?}");
+        (!left.is_empty()).then(|| format!("left behind: {left:?}"))
     }
 }
 
@@ -61,11 +75,12 @@ impl Tree {
 /// that nobody holds it.
 fn left_behind(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap().flatten() {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        if entry.file_type().unwrap().is_dir() {
+        let is_part = ["pack_git2_", "tmp_object_git2_"].iter().any(|prefix| name.starts_with(prefix));
+        if path.is_dir() && !path.is_symlink() {
             found.extend(left_behind(&path));
-        } else if (name.ends_with(".lock") && !name.starts_with("gwg")) || name.starts_with("pack_git2_") {
+        } else if is_part || (name.ends_with(".lock") && !name.starts_with("gwg")) {
             found.push(path);
         }
     }

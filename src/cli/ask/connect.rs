@@ -129,6 +129,7 @@ fn refused(refusal: Refusal) -> Failure {
         }
         Refusal::Pruning => (Exit::TryAgain, "another prune runs: try again".to_owned()),
         Refusal::TooSlow => (Exit::TryAgain, "this client did not keep up with what happens: try again".to_owned()),
+        Refusal::Upgrade(reason) => (Exit::Failed, format!("no upgrade, the running gateway goes on as it is: {reason}")),
         Refusal::Reload(reason) => (Exit::Config, format!("the old configuration stays in force: {reason}")),
     };
     Failure::new(exit, text)

@@ -34,6 +34,21 @@ pub fn reload(gateway: &connect::Where) -> Result<String, Failure> {
     }
 }
 
+/// `gwg upgrade`.
+///
+/// # Errors
+/// No gateway, it refuses, or nobody is left to answer.
+pub fn upgrade(gateway: &connect::Where) -> Result<String, Failure> {
+    let mut gateway = Gateway::open(gateway)?;
+    gateway.ask(&Request::Upgrade)?;
+    // What runs is given time to end.
+    gateway.be_patient()?;
+    match gateway.next()? {
+        Answer::Text(text) => Ok(text + "\n"),
+        other => Err(unexpected(&other)),
+    }
+}
+
 /// Gateways of one build don't say this.
 fn unexpected(_: &Answer) -> Failure {
     Failure::new(Exit::Failed, "the gateway answers what was not asked: is it of another build? restart it")

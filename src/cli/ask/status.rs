@@ -247,7 +247,7 @@ fn detail(repo: &Repo, paint: Paint, now: Moment) -> String {
 /// What came of a delivery.
 pub fn delivery_words(result: DeliveryResult) -> String {
     match result {
-        DeliveryResult::Accepted { coalesced, announced } => {
+        DeliveryResult::Accepted { coalesced, announced, update: _ } => {
             let what = announced.map_or_else(String::new, |commit| format!(", {} is announced", commit.short()));
             let also = if coalesced { ", it was due already" } else { "" };
             format!("accepted{what}{also}")

@@ -3,7 +3,7 @@
 use super::house::{House, PUSH, SECRET, head, limits, push, sign};
 use crate::audit::{DeliveryResult, Ignored, Rejected};
 use crate::brief::listener::Limits;
-use crate::ids::{CommitId, RepoId};
+use crate::ids::{CommitId, RepoId, UpdateId};
 use crate::wire::job::Verdict;
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
 
@@ -22,13 +22,13 @@ fn a_signed_push_is_accepted_only_after_the_worker_has_set_the_mark() {
     assert_eq!((job.repo, job.announced), (RepoId::new(1), announced()));
     assert_eq!(job.delivery.unwrap().to_string(), "72d3162e-cc78-11e3-81ab-4c9367dc0958");
     house.hears_nothing();
-    house.answer(&job, Verdict::Marked);
+    house.answer(&job, Verdict::Marked(UpdateId::NONE));
     let response = client.response();
     assert_eq!((response.status, response.body.as_str()), (202, "{\"status\":\"accepted\"}\n"));
     assert!(response.head.contains("content-type: application/json"), "{}", response.head);
 
     let event = house.event();
-    assert_eq!(event.result, DeliveryResult::Accepted { coalesced: false, announced: announced() });
+    assert_eq!(event.result, DeliveryResult::Accepted { coalesced: false, announced: announced(), update: Some(UpdateId::NONE) });
     assert_eq!((event.repo, event.delivery, event.bytes), (Some(RepoId::new(1)), job.delivery, PUSH.len() as u64));
     assert_eq!(event.source, IpAddr::V4(Ipv4Addr::LOCALHOST));
     assert!(event.micros >= 50_000, "{} µs, although the worker took 50 ms", event.micros);
@@ -39,8 +39,16 @@ fn every_verdict_of_the_worker_has_its_answer() {
     let mut house = House::start(limits());
     let mut client = house.connect();
     for (verdict, status, result) in [
-        (Verdict::Marked, 202, DeliveryResult::Accepted { coalesced: false, announced: announced() }),
-        (Verdict::Coalesced, 202, DeliveryResult::Accepted { coalesced: true, announced: announced() }),
+        (
+            Verdict::Marked(UpdateId::NONE),
+            202,
+            DeliveryResult::Accepted { coalesced: false, announced: announced(), update: Some(UpdateId::NONE) },
+        ),
+        (
+            Verdict::Coalesced(UpdateId::NONE),
+            202,
+            DeliveryResult::Accepted { coalesced: true, announced: announced(), update: Some(UpdateId::NONE) },
+        ),
         (Verdict::Gone, 200, DeliveryResult::Ignored(Ignored::Gone)),
     ] {
         client.send(&push(PUSH));
@@ -200,7 +208,7 @@ fn a_sender_that_closed_its_side_gets_its_answer() {
     client.send(&push(PUSH));
     client.0.shutdown(Shutdown::Write).unwrap();
     let job = house.job();
-    house.answer(&job, Verdict::Marked);
+    house.answer(&job, Verdict::Marked(UpdateId::NONE));
     assert_eq!(client.response().status, 202);
 }
 

@@ -3,7 +3,7 @@
 use crate::audit::{DeliveryEvent, DeliveryResult};
 use crate::brief::listener::{Limits, Proof, Proxies, Repo};
 use crate::brief::{RemoteName, Secret};
-use crate::ids::RepoId;
+use crate::ids::{RepoId, UpdateId};
 use crate::link;
 use crate::listener::route::Routes;
 use crate::listener::serve::{self, Given, ServeError};
@@ -167,7 +167,7 @@ fn routes() -> Routes {
 pub fn acknowledge_all(mut worker: UnixStream) {
     thread::spawn(move || {
         while let Ok(job) = frame::read::<Job>(&mut worker) {
-            let answer = JobAnswer { number: job.number, verdict: Verdict::Marked };
+            let answer = JobAnswer { number: job.number, verdict: Verdict::Marked(UpdateId::NONE) };
             if frame::write(&mut worker, &answer).is_err() {
                 return;
             }

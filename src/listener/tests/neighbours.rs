@@ -3,7 +3,7 @@
 use super::house::{House, PUSH, acknowledge_all, limits, push};
 use crate::audit::{DeliveryResult, Rejected};
 use crate::brief::listener::Limits;
-use crate::ids::JobNumber;
+use crate::ids::{JobNumber, UpdateId};
 use crate::listener::serve::ServeError;
 use crate::wire::frame;
 use crate::wire::job::{JobAnswer, Verdict};
@@ -25,7 +25,7 @@ fn a_silent_worker_is_503_at_the_deadline_and_a_late_answer_harms_nobody() {
     assert!((150..2_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     assert_eq!(house.result(), DeliveryResult::Rejected(Rejected::WorkerUnavailable));
     let late = house.job();
-    house.answer(&late, Verdict::Marked);
+    house.answer(&late, Verdict::Marked(UpdateId::NONE));
     acknowledge_all(house.worker.try_clone().unwrap());
     client.send(&push(PUSH));
     assert_eq!(client.response().status, 202);
@@ -40,7 +40,7 @@ fn a_new_worker_is_told_in_order_what_the_one_before_did_not_acknowledge() {
         client.send(&push(PUSH));
         jobs.push(house.job());
     }
-    house.answer(&jobs[1], Verdict::Marked);
+    house.answer(&jobs[1], Verdict::Marked(UpdateId::NONE));
     assert_eq!(clients[1].response().status, 202);
     house.worker.shutdown(Shutdown::Both).unwrap();
     // This one comes while there is no worker at all.
@@ -52,7 +52,7 @@ fn a_new_worker_is_told_in_order_what_the_one_before_did_not_acknowledge() {
     assert_eq!(again[..2], [jobs[0], jobs[2]]);
     assert!(again[2].number > jobs[2].number);
     for job in &again {
-        house.answer(job, Verdict::Marked);
+        house.answer(job, Verdict::Marked(UpdateId::NONE));
     }
     clients.remove(1);
     clients.push(orphan);
@@ -62,7 +62,7 @@ fn a_new_worker_is_told_in_order_what_the_one_before_did_not_acknowledge() {
 #[test]
 fn a_worker_that_answers_what_it_was_not_asked_ends_the_listener() {
     let mut house = House::start(limits());
-    let answer = JobAnswer { number: JobNumber::ZERO.next(), verdict: Verdict::Marked };
+    let answer = JobAnswer { number: JobNumber::ZERO.next(), verdict: Verdict::Marked(UpdateId::NONE) };
     frame::write(&mut house.worker, &answer).unwrap();
     assert!(matches!(house.end(), Err(ServeError::OutOfTurn(_))));
 }
@@ -100,7 +100,7 @@ fn draining_finishes_what_was_asked_and_says_all_events() {
     assert_eq!(house.hears(), FromListener::Closed);
     assert!(idle.is_closed(), "an idle connection is closed");
     assert!(!house.has_ended());
-    house.answer(&job, Verdict::Marked);
+    house.answer(&job, Verdict::Marked(UpdateId::NONE));
     let response = asking.response();
     assert_eq!(response.status, 202);
     assert!(response.head.contains("connection: close"), "{}", response.head);

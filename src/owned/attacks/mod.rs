@@ -213,7 +213,17 @@ pub const UPDATER: &[Attack] = &[
     attack("write-beside-new-trigger", "another file in the directory of a trigger that is not there yet", Writes("neighbour"), |_, w| {
         files::write(w, "neighbour")
     }),
+    attack(
+        "make-beside-new-trigger",
+        "a new file with content in the directory of a trigger that is not there yet",
+        Writes("trigger-new"),
+        |_, w| files::make(w, "trigger-new"),
+    ),
+    attack("name-beside-new-trigger", "a new name in the directory of a trigger that is not there yet", Makes("trigger-new"), |_, w| {
+        files::make(w, "trigger-new")
+    }),
     attack("remote-port-elsewhere", "its remote's port at another address", Gives("elsewhere"), |_, w| network::tcp(w, "elsewhere")),
+    attack("move-remote", "another address where its remote's lies", Gives("elsewhere"), network::move_remote),
     attack("ask-for-path", "whether another tree has a file", Says("there"), tree::ask),
 ];
 

@@ -1,6 +1,7 @@
 //! Attacks by way of sockets.
 
 use super::sys::{Int, call, says, text};
+use crate::confine::remote;
 use crate::owned::Held;
 use crate::owned::command::{Tried, World};
 use nix::errno::Errno;
@@ -63,6 +64,24 @@ fn server(world: &World, key: &str) -> Result<Address<libc::sockaddr_in>, Errno>
 pub fn tcp(world: &World, key: &str) -> Tried {
     let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
     connect(socket, &server(world, key)?)?;
+    hear(socket)
+}
+
+/// Another address in the place of the remote's: what a filter compares is where it lies.
+pub fn move_remote(_: &Held, world: &World) -> Tried {
+    const PAGE: u64 = 4096;
+    let (address, length) = server(world, "elsewhere")?;
+    let place = *remote::places().first().ok_or(Errno::ENOENT)?;
+    let page = place / PAGE * PAGE;
+    let (write, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED);
+    call!(SYS_mprotect, page, PAGE, write)
+        .or_else(|_| call!(SYS_munmap, page, PAGE).and_then(|_| call!(SYS_mmap, page, PAGE, write, flags, -1, 0)))
+        .or_else(|_| call!(SYS_mmap, page, PAGE, write, flags, -1, 0))?;
+    let at = std::ptr::with_exposed_provenance_mut::<libc::sockaddr_in>(usize::try_from(place).map_err(|_| Errno::EFAULT)?);
+    // SAFETY: the page was made writable, or a new one, and has room for an address there.
+    unsafe { at.write(address) };
+    let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    call!(SYS_connect, socket, at, length)?;
     hear(socket)
 }
 

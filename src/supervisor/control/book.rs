@@ -196,6 +196,7 @@ impl Story {
             What::Delivery { result: DeliveryResult::Rejected(_), .. } => {}
             What::Delivery { id, result, .. } => self.deliver(Delivery { at: record.at, id, result }),
             What::Update { cause, result, .. } => self.update(Update { at: record.at, cause, result }, None),
+            What::Hook { .. } => {}
         }
         // Each start compares everything with its remote.
         self.announced = None;
@@ -259,6 +260,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::audit::{Cause, Ignored, Reason};
+    use crate::ids::UpdateId;
     use std::net::{IpAddr, Ipv4Addr};
 
     const REPO: RepoId = RepoId::new(3);
@@ -287,14 +289,14 @@ mod tests {
     }
 
     fn push(book: &mut Book, byte: u8, at: u64) {
-        let result = DeliveryResult::Accepted { coalesced: false, announced: Some(commit(byte)) };
+        let result = DeliveryResult::Accepted { coalesced: false, announced: Some(commit(byte)), update: None };
         let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let event = DeliveryEvent { source, repo: Some(REPO), delivery: None, bytes: 0, micros: 0, result };
+        let event = DeliveryEvent { source, repo: Some(REPO), delivery: None, bytes: 0, micros: 0, result, pusher: None };
         book.delivery(REPO, &event, Moment::from_millis(at));
     }
 
     fn update(book: &mut Book, result: UpdateResult, at: u64) {
-        let event = UpdateEvent { repo: REPO, cause: Cause::Delivery, delivery: None, result };
+        let event = UpdateEvent { repo: REPO, update: UpdateId::NONE, cause: Cause::Delivery, delivery: None, result };
         book.update(&event, Moment::from_millis(at), Instant::now());
     }
 
@@ -348,9 +350,9 @@ mod tests {
         update(&mut book, current(1), 10);
         let record = |name: &str, what| Record { at: Moment::from_millis(5), repo: Some(name.into()), what };
         let history = [
-            record("/new", What::Update { cause: Cause::Reconcile, delivery: None, result: current(7) }),
-            record("/a", What::Update { cause: Cause::Reconcile, delivery: None, result: current(8) }),
-            record("/gone", What::Update { cause: Cause::Reconcile, delivery: None, result: current(9) }),
+            record("/new", What::Update { update: None, cause: Cause::Reconcile, delivery: None, result: current(7) }),
+            record("/a", What::Update { update: None, cause: Cause::Reconcile, delivery: None, result: current(8) }),
+            record("/gone", What::Update { update: None, cause: Cause::Reconcile, delivery: None, result: current(9) }),
         ];
         book.configure([(REPO, info("/a")), (RepoId::new(5), info("/new"))], history.iter());
         let deployed: Vec<_> = book.repos(RepoId::new(0), None).map(|(id, repo)| (id.number(), repo.deployed.unwrap())).collect();
@@ -376,7 +378,7 @@ mod tests {
         let mut book = book();
         let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let result = DeliveryResult::Ignored(Ignored::Ping);
-        let event = DeliveryEvent { source, repo: Some(REPO), delivery: None, bytes: 0, micros: 0, result };
+        let event = DeliveryEvent { source, repo: Some(REPO), delivery: None, bytes: 0, micros: 0, result, pusher: None };
         book.delivery(REPO, &event, Moment::from_millis(1));
         assert_eq!(shown(&book).delivery.unwrap().result, result);
     }

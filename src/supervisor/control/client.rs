@@ -4,6 +4,7 @@ use crate::wire::control::{Answer, Request};
 use crate::wire::frame::{self, Decoder};
 use interprocess::os::unix::uds_local_socket::tokio::Stream;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -61,6 +62,14 @@ impl Client {
         if frame::encode(answer, &mut bytes).is_ok() {
             let _ = self.stream.inner().try_write(&bytes);
         }
+    }
+
+    /// Another copy of the connection, for who comes after this process's exec.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn copy(&self) -> io::Result<OwnedFd> {
+        self.stream.inner().as_fd().try_clone_to_owned()
     }
 
     /// Waits until the client goes away. One that speaks out of turn counts as gone.

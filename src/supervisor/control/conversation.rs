@@ -10,6 +10,7 @@ use crate::audit::UpdateResult;
 use crate::config::nearest;
 use crate::ids::{Moment, RepoId};
 use crate::supervisor::metrics::{self, Figures};
+use crate::supervisor::upgrade::Asker;
 use crate::wire::control::{Answer, Gateway, Happens, Notice, Record, Refusal, Repo, Request};
 use crate::wire::listener::Health;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,7 +68,11 @@ pub async fn hold(client: &mut Client, right: Right, uid: u32, house: House) {
 async fn answer(client: &mut Client, request: Request, right: Right, uid: u32, house: &House) -> Result<(), Stop> {
     match request {
         Request::Status { repos } => status(client, house, repos).await,
-        Request::Log { repos, last, follow } => log(client, house, repos, last, follow).await,
+        Request::Log { repos: _, delivery: Some(id), last, follow: _ } => {
+            let all = house.ledger.read(|pages| pages.history.of_delivery(id));
+            tell(client, all.get(all.len().saturating_sub(last as usize)..).unwrap_or_default()).await
+        }
+        Request::Log { repos, delivery: None, last, follow } => log(client, house, repos, last, follow).await,
         Request::Metrics => {
             let text = house.figures().await.ok_or(Stop::Gone)?.text;
             // In pieces that fit into a frame.
@@ -76,7 +81,9 @@ async fn answer(client: &mut Client, request: Request, right: Right, uid: u32, h
             }
             Ok(())
         }
-        Request::Update { .. } | Request::Prune { .. } | Request::Reload if right < Right::Act => Err(Stop::Refused(Refusal::LookOnly)),
+        Request::Update { .. } | Request::Prune { .. } | Request::Reload | Request::Upgrade if right < Right::Act => {
+            Err(Stop::Refused(Refusal::LookOnly))
+        }
         Request::Update { repos, wait } => {
             let wanted = house.select(&repos)?;
             tracing::info!(uid, repos = wanted.len(), "an operator asks for updates");
@@ -91,6 +98,15 @@ async fn answer(client: &mut Client, request: Request, right: Right, uid: u32, h
             let done = house.ask(Ask::Reload, RELOAD).await.unwrap_or_else(|| Err("it takes too long; the log says how it ends".into()));
             let text = done.map_err(|reason| Stop::Refused(Refusal::Reload(reason)))?;
             Ok(client.say(&Answer::Text(text)).await?)
+        }
+        Request::Upgrade => {
+            tracing::info!(uid, "an operator asks for an upgrade");
+            let (refuse, refused) = oneshot::channel();
+            let asker = Asker { connection: client.copy()?, refuse };
+            house.asks.send(Ask::Upgrade(asker)).await.map_err(|_| Stop::Gone)?;
+            // Where it succeeds this conversation ends with this process's memory, and the next gwg has the last word.
+            let why = refused.await.unwrap_or_else(|_| "gwg ends".to_owned());
+            Err(Stop::Refused(Refusal::Upgrade(why)))
         }
     }
 }
@@ -217,9 +233,7 @@ async fn log(client: &mut Client, house: &House, names: Vec<String>, last: u32, 
     let wanted = |record: &Record| known.is_empty() || record.repo.as_ref().is_some_and(|name| known.contains(name));
     let mut following = follow.then(|| house.ledger.follow());
     let last = house.ledger.read(|pages| pages.history.last(last as usize, wanted));
-    for some in last.chunks(RECORDS) {
-        client.say(&Answer::Records(some.to_vec())).await?;
-    }
+    tell(client, &last).await?;
     let Some(following) = &mut following else { return Ok(()) };
     loop {
         let record = tokio::select! {
@@ -230,6 +244,13 @@ async fn log(client: &mut Client, house: &House, names: Vec<String>, last: u32, 
             client.say(&Answer::Records(vec![record])).await?;
         }
     }
+}
+
+async fn tell(client: &mut Client, records: &[Record]) -> Result<(), Stop> {
+    for some in records.chunks(RECORDS) {
+        client.say(&Answer::Records(some.to_vec())).await?;
+    }
+    Ok(())
 }
 
 /// What is awaited of one repository.

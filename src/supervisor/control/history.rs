@@ -5,9 +5,11 @@
 //! who sends nonsense can't push out what matters. Writing is a thread's job, by way of a bounded queue:
 //! a full or slow disk costs records, never time.
 
+mod chain;
 mod disk;
 
 use crate::audit::DeliveryResult;
+use crate::ids::DeliveryId;
 use crate::wire::control::{Record, What};
 use disk::Disk;
 use std::collections::VecDeque;
@@ -87,6 +89,11 @@ impl History {
         all
     }
 
+    /// A delivery, and what it led to. Refusals among them, which lead to nothing, come first.
+    pub fn of_delivery(&self, id: DeliveryId) -> Vec<Record> {
+        chain::of(self.refused.iter().chain(&self.kept), id)
+    }
+
     /// Records that the disk did not take.
     pub fn lost(&self) -> u64 {
         self.disk.as_ref().map_or(0, Disk::lost)
@@ -125,7 +132,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     fn delivery(at: u64, result: DeliveryResult) -> Record {
-        let what = What::Delivery { source: IpAddr::V4(Ipv4Addr::LOCALHOST), id: None, result };
+        let what = What::Delivery { source: IpAddr::V4(Ipv4Addr::LOCALHOST), id: None, result, claimed_pusher: None };
         Record { at: Moment::from_millis(at), repo: Some("/a".into()), what }
     }
 
@@ -169,7 +176,7 @@ mod tests {
     #[test]
     fn what_is_written_is_there_at_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
-        let what = What::Update { cause: Cause::Operator, delivery: None, result: UpdateResult::Started };
+        let what = What::Update { update: None, cause: Cause::Operator, delivery: None, result: UpdateResult::Started };
         let records = [fine(1), Record { at: Moment::from_millis(2), repo: None, what }, refused(3)];
         let mut history = History::open(folder.path()).unwrap();
         for record in &records {

@@ -95,7 +95,8 @@ impl Ledger {
         if let (Some(repo), DeliveryResult::Accepted { .. } | DeliveryResult::Ignored(_)) = (event.repo, event.result) {
             pages.book.delivery(repo, event, at);
         }
-        let what = What::Delivery { source: event.source, id: event.delivery, result: event.result };
+        let claimed_pusher = event.pusher.clone();
+        let what = What::Delivery { source: event.source, id: event.delivery, result: event.result, claimed_pusher };
         pages.keep(Record { at, repo: name, what }, now);
     }
 
@@ -107,10 +108,15 @@ impl Ledger {
         pages.book.update(event, at, now);
         pages.tell(Event::Update(event.repo, event.result));
         if event.result != UpdateResult::Started {
-            let what = What::Update { cause: event.cause, delivery: event.delivery, result: event.result };
+            let what = What::Update { update: Some(event.update), cause: event.cause, delivery: event.delivery, result: event.result };
             let repo = pages.book.name(event.repo);
             pages.keep(Record { at, repo, what }, now);
         }
+    }
+
+    /// A hook ended.
+    pub fn hook(&self, repo: &str, hook: What) {
+        self.open().keep(Record { at: Moment::now(), repo: Some(repo.into()), what: hook }, Instant::now());
     }
 
     /// A running update begins a step.

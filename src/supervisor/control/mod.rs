@@ -35,6 +35,7 @@ pub use survey::Survey;
 pub use tally::Histogram;
 
 use super::metrics::Figures;
+use super::upgrade::Asker;
 use crate::ids::RepoId;
 use crate::wire::control::{Process, Refusal, Tree};
 use std::io;
@@ -58,6 +59,8 @@ pub enum Ask {
     Prune(bool, mpsc::Sender<Result<Tree, Refusal>>),
     /// Read the configuration again; what came of it, in words where it is refused.
     Reload(oneshot::Sender<Result<String, String>>),
+    /// Have the executable that is installed now take over.
+    Upgrade(Asker),
 }
 
 /// What runs here.
@@ -68,11 +71,15 @@ pub struct Premises {
     pub processes: Vec<Process>,
 }
 
-/// Makes the control socket, for its owner and one group. `state` gives the state directory, where the
-/// environment names no better place.
+/// Makes the control socket, for its owner and one group. `kept`: the one that this process has already, and its
+/// lock. `state` gives the state directory, where the environment names no better place.
 ///
 /// # Errors
 /// As [`socket::open`].
-pub fn open(group: Option<u32>, state: impl FnOnce() -> io::Result<PathBuf>) -> io::Result<Socket> {
-    socket::open(&place::own(state)?, group)
+pub fn open(group: Option<u32>, kept: Option<(OwnedFd, OwnedFd)>, state: impl FnOnce() -> io::Result<PathBuf>) -> io::Result<Socket> {
+    let directory = place::own(state)?;
+    match kept {
+        Some((socket, lock)) => socket::keep(&directory, group, socket, lock),
+        None => socket::open(&directory, group),
+    }
 }

@@ -11,6 +11,7 @@ use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::Listener as SyncListener;
 use interprocess::os::unix::uds_local_socket::tokio::{Listener, Stream};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -29,7 +30,9 @@ pub struct Door {
     room: Room,
     house: House,
     keep: Keep,
-    task: JoinHandle<()>,
+    /// Another copy of the socket.
+    socket: OwnedFd,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Door {
@@ -40,8 +43,9 @@ impl Door {
     pub fn open(socket: Socket, rules: Rules, house: House) -> io::Result<Self> {
         let room = Room { all: Arc::new(Semaphore::new(CLIENTS)), lookers: Arc::new(Semaphore::new(LOOKERS)) };
         let (listener, keep) = socket.split();
-        let task = accept(listener, &rules, &room, &house)?;
-        Ok(Self { rules, room, house, keep, task })
+        let socket = listener.as_fd().try_clone_to_owned()?;
+        let task = Some(accept(listener, &rules, &room, &house)?);
+        Ok(Self { rules, room, house, keep, socket, task })
     }
 
     /// What conversations need.
@@ -54,20 +58,34 @@ impl Door {
         if rules == self.rules {
             return;
         }
-        let again = self.keep.bind_again(rules.control.group);
-        match again.and_then(|listener| accept(listener, &rules, &self.room, &self.house)) {
-            Ok(task) => {
-                std::mem::replace(&mut self.task, task).abort();
-                self.rules = rules;
+        let again = self.keep.bind_again(rules.control.group).and_then(|listener| {
+            let socket = listener.as_fd().try_clone_to_owned()?;
+            Ok((socket, accept(listener, &rules, &self.room, &self.house)?))
+        });
+        match again {
+            Ok((socket, task)) => {
+                self.close();
+                (self.socket, self.task, self.rules) = (socket, Some(task), rules);
             }
             Err(error) => tracing::error!(%error, "the control socket can't be made anew: the old one stays, with its rules"),
         }
     }
-}
 
-impl Drop for Door {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// Takes nobody in any more; who is being served is served to the end. Who connects waits, as long as the
+    /// socket is kept.
+    pub fn close(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+
+    /// The socket and its lock, for who comes after this process's exec.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn hand_over(mut self) -> io::Result<(OwnedFd, OwnedFd)> {
+        self.close();
+        Ok((self.socket, self.keep.into_lock()?))
     }
 }
 

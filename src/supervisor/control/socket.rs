@@ -2,6 +2,7 @@
 //! supervisor, on its main thread, before any child starts.
 
 use super::place;
+use crate::supervisor::places;
 use interprocess::local_socket::traits::Listener as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::uds_local_socket::Listener;
@@ -10,7 +11,8 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Gid, setfsgid};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The socket, and what says that its gateway lives.
@@ -29,7 +31,8 @@ impl Socket {
 /// The socket's name and lock, for as long as its gateway lives.
 pub struct Keep {
     path: PathBuf,
-    _lock: Flock<File>,
+    /// Given away at most once.
+    lock: Option<Flock<File>>,
 }
 
 impl Keep {
@@ -40,10 +43,21 @@ impl Keep {
     pub fn bind_again(&self, group: Option<u32>) -> io::Result<Listener> {
         bind(self.path.parent().unwrap_or(Path::new("/")), &self.path, group)
     }
+
+    /// The lock, for who comes after this process's exec: the name stays, too.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn into_lock(mut self) -> io::Result<OwnedFd> {
+        self.lock.take().map_or_else(|| Err(io::Error::other("the lock is given away")), places::leave_locked)
+    }
 }
 
 impl Drop for Keep {
     fn drop(&mut self) {
+        if self.lock.is_none() {
+            return;
+        }
         // A stale one would be replaced by the next gateway; this is tidier.
         let _ = fs::remove_file(&self.path);
     }
@@ -59,13 +73,32 @@ pub fn open(directory: &Path, group: Option<u32>) -> io::Result<Socket> {
     let lock = lock(directory).map_err(name)?;
     let path = directory.join(place::NAME);
     let listener = bind(directory, &path, group).map_err(name)?;
-    Ok(Socket { listener, keep: Keep { path, _lock: lock } })
+    Ok(Socket { listener, keep: Keep { path, lock: Some(lock) } })
+}
+
+/// Goes on with the socket that another gwg had in this process before.
+///
+/// # Errors
+/// As [`open`].
+pub fn keep(directory: &Path, group: Option<u32>, socket: OwnedFd, lock: OwnedFd) -> io::Result<Socket> {
+    let name = |error: io::Error| io::Error::new(error.kind(), format!("the control socket in {}: {error}", directory.display()));
+    let path = directory.join(place::NAME);
+    let lock = take_lock(lock.into()).map_err(name)?;
+    let about = fs::metadata(&path).map_err(name)?;
+    // Made for another group, it is made anew; who waits in the old one is sent away.
+    let fits = group.map_or(about.mode() & 0o070 == 0, |group| about.gid() == group && about.mode() & 0o070 != 0);
+    let listener = if fits { Listener::from(socket) } else { bind(directory, &path, group).map_err(name)? };
+    Ok(Socket { listener, keep: Keep { path, lock: Some(lock) } })
 }
 
 fn lock(directory: &Path) -> io::Result<Flock<File>> {
     let path = directory.join("control.lock");
     let file =
         File::options().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(path)?;
+    take_lock(file)
+}
+
+fn take_lock(file: File) -> io::Result<Flock<File>> {
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
         Errno::EWOULDBLOCK => io::Error::other("another gwg is in charge there: end it, or set RUNTIME_DIRECTORY"),
         other => other.into(),

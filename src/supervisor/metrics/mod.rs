@@ -34,6 +34,8 @@ pub struct Figures {
 #[derive(Default)]
 pub struct Scrapes {
     task: Option<JoinHandle<()>>,
+    /// Another copy of the socket.
+    socket: Option<OwnedFd>,
 }
 
 impl Scrapes {
@@ -42,22 +44,31 @@ impl Scrapes {
     /// # Errors
     /// Those of registering the socket.
     pub fn serve(&mut self, socket: Option<OwnedFd>, house: &House) -> io::Result<()> {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.close();
+        self.socket = socket.as_ref().map(OwnedFd::try_clone).transpose()?;
         if let Some(socket) = socket {
             let listener = TcpListener::from_std(std::net::TcpListener::from(socket))?;
             self.task = Some(tokio::spawn(accept(listener, house.clone())));
         }
         Ok(())
     }
+
+    /// Serves nobody any more. Who connects waits, as long as the socket is kept.
+    pub fn close(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+
+    /// The socket, for who comes after this process's exec.
+    pub fn take_socket(&mut self) -> Option<OwnedFd> {
+        self.socket.take()
+    }
 }
 
 impl Drop for Scrapes {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.close();
     }
 }
 
@@ -100,4 +111,17 @@ pub fn socket(address: Option<SocketAddr>, before: Option<&Terms>) -> io::Result
         return Ok(None);
     }
     Ok(Some(address.map(super::places::listen).transpose()?))
+}
+
+/// The socket that gwg begins with: the one that another had in this process before, where that is the one
+/// that is wanted, or a new one; `None` where there is none.
+///
+/// # Errors
+/// The address can't be had.
+pub fn first_socket(address: Option<SocketAddr>, kept: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    let kept = kept.map(std::net::TcpListener::from).filter(|kept| kept.local_addr().ok() == address);
+    match kept {
+        Some(kept) => Ok(Some(kept.into())),
+        None => Ok(socket(address, None)?.flatten()),
+    }
 }

@@ -18,6 +18,8 @@ const HALF: u64 = 2 << 20;
 const QUEUE: usize = 4096;
 /// Bytes that are read of each half at start.
 const READ: u64 = 1 << 20;
+/// So long after the first record others may gather, to share one waking of the thread and one write.
+const GATHER: Duration = Duration::from_millis(5);
 /// How long the end waits for what is queued.
 const END: Duration = Duration::from_millis(300);
 
@@ -76,6 +78,7 @@ struct Ring {
 impl Ring {
     fn work(&mut self, records: &Receiver<Record>) {
         while let Ok(first) = records.recv() {
+            thread::sleep(GATHER);
             let mut lines = Vec::new();
             let mut count = 0;
             for record in std::iter::once(first).chain(records.try_iter()).take(QUEUE) {
@@ -147,7 +150,7 @@ mod tests {
     use crate::wire::control::What;
 
     fn record(at: u64) -> Record {
-        let what = What::Update { cause: Cause::Delivery, delivery: None, result: UpdateResult::Started };
+        let what = What::Update { update: None, cause: Cause::Delivery, delivery: None, result: UpdateResult::Started };
         Record { at: Moment::from_millis(at), repo: Some("/a/repository/with/a/name/of/some/length".into()), what }
     }
 
