@@ -3,8 +3,9 @@
 
 mod support;
 
-use gwg::wire::control::{Answer, Refusal, Request};
+use gwg::wire::control::{Answer, Happens, Refusal, Request};
 use gwg::wire::frame;
+use gwg::wire::order::Progress;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::{self, Permissions};
@@ -371,4 +372,30 @@ fn a_reload_changes_who_may_ask() {
     works(&site, &["reload"]);
     assert_eq!(run_as(&site, INVOKER, GROUP, &["status"]).0, Some(77));
     assert_eq!(run_as(&site, INVOKER, other, &["update", "--all"]).0, Some(0));
+}
+
+#[test]
+fn who_waits_for_an_update_hears_how_far_it_is() {
+    let site = Site::new();
+    site.remote.publish(&[("README", "second\n"), ("more", "more\n")]);
+    let mut stream = connect(&site);
+    let mut request = Vec::new();
+    frame::encode(&Request::Update { repos: vec![PATH.to_owned()], wait: true }, &mut request).unwrap();
+    stream.write_all(&request).unwrap();
+    let mut heard = Vec::new();
+    loop {
+        match frame::read::<Answer>(&mut stream).unwrap() {
+            Answer::Notice(notice) => heard.push(notice.what),
+            Answer::Done => break,
+            Answer::Marked(1) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let fetch = heard.iter().find_map(|what| match what {
+        Happens::Progress(Progress::Fetch { objects, of, .. }) => Some((*objects, *of)),
+        _ => None,
+    });
+    let (objects, of) = fetch.unwrap_or_else(|| panic!("{heard:?}"));
+    assert!(of > 0 && objects <= of, "{objects} of {of}");
+    assert!(matches!(heard.last(), Some(Happens::Update(_))), "{heard:?}");
 }

@@ -5,13 +5,13 @@
 
 mod support;
 
-use gwg::audit::{Cause, Claim, DeliveryEvent, DeliveryResult, Ignored, Step, UpdateEvent, UpdateResult};
-use gwg::ids::{CommitId, DeliveryId, JobNumber, OrderId, RepoId, UpdateId};
+use gwg::audit::{Cause, Claim, DeliveryEvent, DeliveryResult, Ignored, Pruned, Step, UpdateEvent, UpdateResult};
+use gwg::ids::{CommitId, DeliveryId, DirectoryId, JobNumber, OrderId, RepoId, UpdateId};
 use gwg::wire::Message;
 use gwg::wire::frame::encode;
 use gwg::wire::job::{Job, JobAnswer, Verdict};
 use gwg::wire::listener::FromListener;
-use gwg::wire::order::{FromUpdater, Outcome, Report};
+use gwg::wire::order::{FromUpdater, Outcome, Progress, Report};
 use gwg::wire::worker::FromWorker;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -135,6 +135,11 @@ fn from_worker() -> Vec<Attack> {
         attack("two orders of one repository", "supervisor", framed(&[order(1, 0), order(2, 0)])),
         attack("more orders than threads", "supervisor", framed(&[order(1, 0), order(2, 1)])),
         attack("an event of a repository that never was", "supervisor", framed(&[FromWorker::Update(event)])),
+        attack(
+            "what was deployed to a tree, and nobody asked",
+            "supervisor",
+            framed(&[FromWorker::Recalled(DirectoryId::from_digest([7; 32]), None)]),
+        ),
         attack("what belongs to the listener", "supervisor", framed(&[JobAnswer { number: JobNumber::ZERO, verdict: Verdict::Gone }])),
     ]);
     attacks
@@ -143,12 +148,16 @@ fn from_worker() -> Vec<Attack> {
 fn from_updater() -> Vec<Attack> {
     let report = Report { old: None, outcome: current(), bytes: 0 };
     let (fetch, report) = (FromUpdater::Step(Step::Fetch), FromUpdater::Report(report));
+    let far = FromUpdater::Progress(Progress::Checkout { files: 1, of: 2 });
     let mut attacks = malformed("worker", &framed(&[fetch]));
     attacks.extend([
         attack("a step twice", "worker", framed(&[fetch, fetch])),
         attack("a step back", "worker", framed(&[FromUpdater::Step(Step::Reset), fetch])),
         attack("two reports", "worker", framed(&[report, report])),
         attack("a step after the report", "worker", framed(&[report, FromUpdater::Step(Step::Trigger)])),
+        attack("what became of a tree, to the worker", "worker", framed(&[FromUpdater::Pruned(Pruned::Deleted)])),
+        Attack { times: 1_000, ..attack("how far it is, without end", "worker", framed(&[far])) },
+        attack("how far it is, after the report", "worker", framed(&[report, far])),
         attack("any word", "supervisor", framed(&[fetch])),
         attack("an empty frame", "supervisor", around(&[])),
         attack("the longest frame of all", "supervisor", u32::MAX.to_le_bytes().to_vec()),

@@ -5,7 +5,7 @@
 mod support;
 
 use gwg::audit::{Failure, Reason, Step};
-use gwg::brief::updater::{Brief, Limits};
+use gwg::brief::updater::{Brief, Limits, Purpose};
 use gwg::brief::{Label, LabelKind};
 use gwg::ids::{CommitId, RepoId};
 use gwg::wire::order::{Outcome, Report};
@@ -43,6 +43,7 @@ impl World {
             connect_ms: 5_000,
             silence_ms: 5_000,
             limits: Limits::default(),
+            purpose: Purpose::Update,
         };
         Self { home, brief, _server: server }
     }

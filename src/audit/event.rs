@@ -5,6 +5,7 @@
 //! of a configured URL. Whatever they hold, they come out bounded and printable.
 
 use super::delivery::{Claim, Ignored, Rejected};
+use super::prune::Pruned;
 use super::schema::{self, Schema, Severity};
 use super::update::{Cause, Failure};
 use crate::ids::{CommitId, DeliveryId, UpdateId};
@@ -139,6 +140,15 @@ pub enum Event {
         last: bool,
         /// Milliseconds until the next.
         next_ms: u64,
+    },
+    /// A tree that is no longer configured was pruned, or kept.
+    TreePruned {
+        /// The repository that it was of.
+        repo: String,
+        /// Where it is, or was.
+        directory: String,
+        /// What became of it.
+        pruned: Pruned,
     },
     /// A configuration is in force.
     ConfigLoaded {
@@ -421,6 +431,7 @@ impl Event {
             Self::HookStart { .. } => &schema::HOOK_START,
             Self::HookEnd { .. } => &schema::HOOK_END,
             Self::HookFailed { .. } => &schema::HOOK_FAILED,
+            Self::TreePruned { .. } => &schema::TREE_PRUNED,
             Self::ConfigLoaded { .. } => &schema::CONFIG_LOADED,
             Self::ConfigRejected { .. } => &schema::CONFIG_REJECTED,
             Self::ProcessStart { .. } => &schema::PROCESS_START,

@@ -3,6 +3,7 @@
 
 use super::delivery::{Claim, Ignored};
 use super::event::{Child, Delivery, End, Event, Hook, Level, Summary, Update};
+use super::prune::Pruned;
 use super::text;
 use std::fmt::Display;
 
@@ -103,6 +104,13 @@ impl Fields {
             }
             Event::HookFailed { update, new, attempt, last: _, next_ms } => {
                 self.update(update).text("new", new).number("attempt", *attempt).number("next_ms", *next_ms);
+            }
+            Event::TreePruned { repo, directory, pruned } => {
+                let reason = match pruned {
+                    Pruned::Kept(kept) => Some(kept.word()),
+                    Pruned::Unchanged | Pruned::Deleted | Pruned::Emptied | Pruned::Missing => None,
+                };
+                self.text("repo", repo).text("directory", directory).text("result", pruned.word()).maybe("reason", reason);
             }
             Event::ConfigLoaded { file, generation, cause, added, removed, changed, repos, listen } => {
                 self.text("file", file).number("generation", *generation).text("cause", cause);

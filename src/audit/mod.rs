@@ -6,7 +6,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `delivery`, `update`, `reconcile`, `host_key` | what children say, in every process |
+//! | `delivery`, `update`, `reconcile`, `host_key`, `prune` | what children say, in every process |
 //! | `event`, `schema` | every event; its name, facility, severity and fields: the one table |
 //! | `fields`, `text`, `stamp` | an event as names and values; bytes as printable text; time |
 //! | `render`, `chain`, `verify` | RFC 5424; a line of the audit file; reading such a file back |
@@ -16,6 +16,7 @@
 
 pub mod delivery;
 pub mod host_key;
+pub mod prune;
 pub mod reconcile;
 pub mod text;
 pub mod update;
@@ -53,6 +54,7 @@ mod writer;
 
 pub use delivery::{Claim, DeliveryEvent, DeliveryResult, Ignored, Rejected};
 pub use host_key::{HostKey, KeyKind};
+pub use prune::{Kept, Pruned};
 pub use reconcile::{ReconcileCause, ReconcileEvent};
 pub use update::{Cause, Failure, Reason, Step, UpdateEvent, UpdateResult};
 

@@ -3,6 +3,7 @@
 
 use super::delivery::{Claim, Ignored, Rejected};
 use super::event::{Child, Delivery, End, Event, Hook, Level, Sink, Summary, Update, Violation};
+use super::prune::{Kept, Pruned};
 use super::update::{Cause, Failure, Reason, Step};
 use crate::ids::{CommitId, DeliveryId, UpdateId};
 
@@ -63,6 +64,8 @@ pub fn all() -> Vec<Event> {
         Event::HookEnd { hook: hook(), end: End::Exit(1), ms: 5 },
         Event::HookEnd { hook: hook(), end: End::Signal(9), ms: 5 },
         Event::HookFailed { update: update(), new: commit, attempt: 1, last: false, next_ms: 1000 },
+        Event::TreePruned { repo: repo(), directory: "/srv/old".into(), pruned: Pruned::Deleted },
+        Event::TreePruned { repo: repo(), directory: "/srv/old".into(), pruned: Pruned::Kept(Kept::Changed) },
         Event::ConfigLoaded {
             file: "/etc/gwg/config.yaml".into(),
             generation: 1,

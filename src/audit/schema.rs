@@ -164,6 +164,9 @@ schemas! {
     HOOK_START = "hook.start", Daemon.Info, "A hook was started.", &[REPO, UPDATE, ON, COMMIT, ATTEMPT, UID];
     HOOK_END = "hook.end", Daemon.Info, "A hook ended, and all that it had started.", &[REPO, UPDATE, ON, COMMIT, ATTEMPT, UID, EXIT, SIGNAL, MS];
     HOOK_FAILED = "hook.failed", Daemon.Error, "A hook failed: it is tried again, or given up for this commit.", &[REPO, UPDATE, CAUSE, DELIVERY, NEW, ATTEMPT, NEXT];
+    TREE_PRUNED = "tree.pruned", Authpriv.Notice, "`gwg prune --delete` came to a work tree that is no longer configured.",
+        &[("repo", "the repository that it was of, by its `path` then"), ("directory", "the work tree"), ("result", "`deleted`, `emptied`, `missing` or `kept`"),
+          ("reason", "why it was kept: `configured`, `unknown`, `not_cloned`, `moved`, `changed`, `untracked`, `busy` or `failed`")];
     CONFIG_LOADED = "config.loaded", Authpriv.Notice, "A configuration is in force.",
         &[FILE, ("generation", "counts configurations since the start, from 1"), ("cause", "`start`, `SIGHUP`, `file` or `operator`"), ("added", "repositories that are new"), ("removed", "repositories that are gone"), ("changed", "repositories that changed"), ("repos", "how many there are"), ("listen", "where gwg listens")];
     CONFIG_REJECTED = "config.rejected", Authpriv.Error, "A configuration was refused; the one before stays in force.",

@@ -2,7 +2,7 @@
 //! comes from the worker (`wire::order`), so that neither could do the other's part.
 
 use super::Label;
-use crate::ids::RepoId;
+use crate::ids::{CommitId, RepoId};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +33,26 @@ pub struct Brief {
     pub silence_ms: u32,
     /// What the remote may cost this machine.
     pub limits: Limits,
+    /// What is to be done there.
+    pub purpose: Purpose,
+}
+
+/// What an updater is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Bring the work tree level with its remote. The worker's order says with what.
+    Update,
+    /// The repository is no longer configured.
+    Prune(Prune),
+}
+
+/// Look whether a work tree is as gwg left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prune {
+    /// The commit that gwg deployed there last.
+    pub deployed: CommitId,
+    /// Delete it where it is.
+    pub delete: bool,
 }
 
 /// What one update may cost: bounds that no honest repository meets, against one that is made to

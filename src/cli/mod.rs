@@ -56,6 +56,11 @@ enum Command {
     Log(ask::log::Wishes),
     /// Has the running gateway read its configuration again.
     Reload(ask::connect::Where),
+    /// Lists the work trees of repositories that are no longer configured, and deletes those that may go.
+    ///
+    /// A tree may go if gwg cloned it and nobody has changed it since: every file is as its commit has it, there are
+    /// no others, and HEAD is where gwg left it. Of every other one it says why it stays.
+    Prune(ask::prune::Wishes),
     /// Has the executable that is installed now take over from the running gateway, in the same process.
     ///
     /// It is tried first: one that can't run, or refuses the configuration, changes nothing. No connection is
@@ -159,6 +164,7 @@ pub fn main() -> ExitCode {
         Some(Command::Status(wishes)) => end(ask::status::show(&wishes)),
         Some(Command::Update(wishes)) => end(ask::update::update(&wishes)),
         Some(Command::Log(wishes)) => end(ask::log::show(&wishes)),
+        Some(Command::Prune(wishes)) => end(ask::prune::prune(&wishes)),
         Some(Command::Reload(gateway)) => end(ask::reload(&gateway)),
         Some(Command::Upgrade(gateway)) => end(ask::upgrade(&gateway)),
         Some(Command::Successor { listen, executables }) => {

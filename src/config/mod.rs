@@ -97,6 +97,11 @@ pub fn check_url(url: &str) -> Result<RemoteUrl, Fault> {
     url::check(url)
 }
 
+/// Names a work tree across restarts, by its canonical path.
+pub fn directory_id(canonical: &Path) -> crate::ids::DirectoryId {
+    directories::id(canonical)
+}
+
 /// The lines of known hosts that are built in for a host.
 pub fn built_in_host_keys(host: &str) -> Vec<&'static str> {
     known_hosts::built_in(host)

@@ -90,6 +90,7 @@ fn add(briefs: &mut Briefs, id: RepoId, repo: Repo, before: Option<&updater::Bri
         connect_ms: CONNECT_MS,
         silence_ms: SILENCE_MS,
         limits,
+        purpose: updater::Purpose::Update,
     };
     briefs.worker.2.push(worker::Repo {
         id,

@@ -23,6 +23,8 @@ pub const OLDEST: u32 = 2;
 pub struct Reach<'a> {
     /// The work tree, to read and write.
     pub tree: BorrowedFd<'a>,
+    /// The directory that the work tree stands in, where an empty one is to be removed from it.
+    pub above: Option<BorrowedFd<'a>>,
     /// The trigger, where it is not in the work tree.
     pub trigger: Option<Trigger<'a>>,
     /// The remote's TCP port.
@@ -88,6 +90,9 @@ pub fn close_but(reach: &Reach<'_>) -> Result<(), ReachError> {
     restrict(ABI::V9, |rules, abi| {
         let known = AccessFs::from_all(abi);
         let mut rules = rules.add_rule(PathBeneath::new(reach.tree, TREE & known))?;
+        if let Some(above) = reach.above {
+            rules = rules.add_rule(PathBeneath::new(above, AccessFs::RemoveDir))?;
+        }
         if let Some(trigger) = &reach.trigger {
             rules = match trigger {
                 Trigger::File(file) => rules.add_rule(PathBeneath::new(file, AccessFs::WriteFile))?,

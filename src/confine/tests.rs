@@ -314,7 +314,7 @@ fn looks_up_when_told_so() {
     let root = std::fs::File::open(tree.path()).unwrap();
     let [server, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let port = server.local_addr().unwrap().port();
-    reach::close_but(&reach::Reach { tree: root.as_fd(), trigger: None, port }).unwrap();
+    reach::close_but(&reach::Reach { tree: root.as_fd(), above: None, trigger: None, port }).unwrap();
     filter::load(Table::LookUp, &[]).unwrap();
     std::fs::write(tree.path().join("file"), "in reach").unwrap();
     assert_eq!(std::fs::write(outside.path().join("file"), "").unwrap_err().kind(), ErrorKind::PermissionDenied);

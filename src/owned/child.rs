@@ -88,7 +88,7 @@ impl Child {
         let mut child = Self { process, commands: Commands::Link(worker), supervisor, _worker: None, log };
         match step {
             Ok(FromUpdater::Step(_)) => Ok(child),
-            Ok(FromUpdater::Report(_) | FromUpdater::HostKey(_)) | Err(_) => {
+            Ok(FromUpdater::Report(_) | FromUpdater::Progress(_) | FromUpdater::HostKey(_) | FromUpdater::Pruned(_)) | Err(_) => {
                 Err(io::Error::other(format!("the updater did not start: {}", child.last_words()?)))
             }
         }
@@ -184,5 +184,6 @@ fn brief(world: &World) -> io::Result<Brief> {
         silence_ms: 5_000,
         // Little, so that an attack on the machine's memory is no attack on the machine.
         limits: updater::Limits { object: 64 << 20, files: 1_000, ..updater::Limits::default() },
+        purpose: updater::Purpose::Update,
     })
 }

@@ -9,7 +9,7 @@ use super::process::Exit;
 use super::{lines, log};
 use crate::audit::event::{Child, Delivery, End, Event, Hook, Level, Sink, Update, Violation};
 use crate::audit::record::{By, Entry};
-use crate::audit::{Audit, DeliveryEvent, DeliveryResult, HostKey, ReconcileEvent, UpdateEvent, UpdateResult, text};
+use crate::audit::{Audit, DeliveryEvent, DeliveryResult, HostKey, Pruned, ReconcileEvent, UpdateEvent, UpdateResult, text};
 use crate::confine::Role;
 use crate::confine::host;
 use crate::confine::spawn::Account;
@@ -218,6 +218,16 @@ fn config(file: &Path, generation: Generation, cause: &'static str, counts: [usi
     let ([added, removed, changed], repos) = (counts.map(|count| count as u64), repos as u64);
     let (file, generation) = (file.display().to_string(), u64::from(generation.number()));
     record(By::gwg(), Event::ConfigLoaded { file, generation, cause, added, removed, changed, repos, listen });
+}
+
+/// A tree that is no longer configured was pruned, or kept.
+pub fn tree_pruned(repo: &str, directory: &Path, pruned: Pruned) {
+    record(By::gwg(), Event::TreePruned { repo: repo.to_owned(), directory: directory.display().to_string(), pruned });
+}
+
+/// Which trees were configured can't be written down.
+pub fn trees_not_written(error: &std::io::Error) {
+    warn!(%error, "the state directory does not take which work trees are configured: `gwg prune` may miss some after a restart");
 }
 
 /// The configuration was read, and is the one in force.

@@ -1,6 +1,7 @@
 //! Events as lines of the log: one line each, in the same words everywhere. The audit record of the
 //! same event has the same number. Runs in the supervisor.
 
+use crate::audit::Pruned;
 use crate::audit::event::{Child, Delivery, End, Event, Hook, Level, Summary, Update};
 use crate::audit::record::Entry;
 use crate::ids::{CommitId, ShortId};
@@ -21,6 +22,12 @@ pub fn write(entry: &Entry) {
         }
         Event::TriggerTouched { repo, update, commit } => debug!(%repo, %update, commit = %commit.short(), seq, "trigger touched"),
         Event::HookStart { .. } | Event::HookEnd { .. } | Event::HookFailed { .. } => hook(*seq, event),
+        Event::TreePruned { repo, directory, pruned } => match pruned {
+            Pruned::Kept(kept) => info!(%repo, %directory, reason = %kept.word(), seq, "a work tree that is no longer configured is kept"),
+            Pruned::Unchanged | Pruned::Deleted | Pruned::Emptied | Pruned::Missing => {
+                info!(%repo, %directory, result = %pruned.word(), seq, "a work tree that is no longer configured is pruned");
+            }
+        },
         Event::ConfigLoaded { file, generation, cause, added, removed, changed, repos, listen } => {
             info!(generation, %cause, added, removed, changed, repos, %listen, %file, seq, "config loaded");
         }

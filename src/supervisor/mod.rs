@@ -25,6 +25,7 @@ mod outputs;
 mod places;
 mod process;
 mod proposal;
+mod prune;
 mod pulse;
 mod reload;
 mod restart;
@@ -33,6 +34,7 @@ mod run;
 mod signals;
 mod successor;
 mod transaction;
+mod trees;
 mod updates;
 mod upgrade;
 mod watch;
@@ -133,6 +135,7 @@ fn start(mut config: Config, origin: Origin, sources: Sources, inherited: Inheri
     let activation::Listening { socket, address: listen, is_given: listen_is_given } = passed.choose(config.listen, &notify)?;
     let socket = Some(socket);
     let scrape_socket = metrics::first_socket(terms.metrics, scrapes)?;
+    let trees = trees::Trees::open(state.directory()).map_err(|error| format!("trees.jsonl in the state directory: {error}"))?;
     let ledger = control::Ledger::new(control::History::open(state.directory())?);
     let accounts = config.accounts.clone();
     let (mut next_id, salt) = (0, RandomState::new());
@@ -160,6 +163,7 @@ fn start(mut config: Config, origin: Origin, sources: Sources, inherited: Inheri
             listen,
             listen_is_given,
             state,
+            trees,
             log,
             notify,
             ledger,

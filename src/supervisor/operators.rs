@@ -12,6 +12,7 @@ use crate::confine::host::Level;
 use crate::ids::{Moment, OrderId, RepoId};
 use crate::wire::control;
 use crate::wire::listener::ToListener;
+use crate::wire::order::Progress;
 use crate::wire::worker::{Page, ToWorker};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ impl Supervisor {
             Ask::Premises(answer) => drop(answer.send(self.premises())),
             Ask::Scrape(connection, figures) => self.scrape(connection, &figures),
             Ask::Update(repos, answer) => drop(answer.send(self.mark(&repos))),
+            Ask::Prune(delete, teller) => self.prune(delete, teller),
             Ask::Reload(answer) => {
                 let (asker, outcome) = oneshot::channel();
                 self.reload(Cause::Operator, Some(asker));
@@ -82,6 +84,13 @@ impl Supervisor {
     pub fn hear_step(&mut self, order: OrderId, step: Step) {
         if let Some(repo) = self.updates.repo_of(order) {
             self.estate.ledger.step(repo, step);
+        }
+    }
+
+    /// How far an update is.
+    pub fn hear_progress(&self, order: OrderId, progress: Progress) {
+        if let Some(repo) = self.updates.repo_of(order) {
+            self.estate.ledger.progress(repo, progress);
         }
     }
 

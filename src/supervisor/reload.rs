@@ -265,6 +265,7 @@ impl Supervisor {
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         journal::config_loaded(&file, generation, cause, &difference, self.estate.sealed.names.len(), self.estate.listen);
         self.reload.loaded = Some(difference);
+        self.remember_trees();
         match old {
             Some(old) => self.drain(old, waiting),
             None => self.reload_event(Event::OldClosed),

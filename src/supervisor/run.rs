@@ -13,7 +13,8 @@ use super::metrics::Scrapes;
 use super::notify::{self, Notify};
 use super::outcome::{Cause, Outcome};
 use super::places::State;
-use super::process::Exit;
+use super::process::{Exit, Process};
+use super::prune::{self, Prune};
 use super::pulse::BEAT;
 use super::reload::Reload;
 use super::restart::Restart;
@@ -21,6 +22,7 @@ use super::roster::Roster;
 use super::signals::{Signals, Wish};
 use super::successor::Successor;
 use super::transaction::Event;
+use super::trees::Trees;
 use super::updates::{self, Needs, Updates};
 use super::upgrade::Upgrade;
 use crate::config::{Origin, Sources};
@@ -64,6 +66,8 @@ pub struct Estate {
     /// A socket unit says where to listen, and not the configuration.
     pub listen_is_given: bool,
     pub state: State,
+    /// Which work trees were ever configured.
+    pub trees: Trees,
     pub log: Log,
     pub notify: Notify,
     /// What is remembered for operators.
@@ -87,6 +91,9 @@ pub enum Heard {
     Ended(Role, Birth, Exit),
     UpdaterEnded(OrderId, Exit),
     HookEnded(RepoId, HookEnded),
+    PrunerEnded(prune::End),
+    /// The next tree of a prune may be looked at.
+    PruneNext,
     /// A restart's wait is over.
     Start(Role),
     /// A listener has had its time to drain.
@@ -128,6 +135,7 @@ pub async fn run(
     signals.release()?;
     let mut supervisor = Supervisor::new(estate, sources, ears, place);
     supervisor.start_both()?;
+    supervisor.remember_trees();
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pulse = supervisor.estate.notify.pulse();
@@ -201,6 +209,9 @@ pub struct Supervisor {
     pub state_is_new: bool,
     pub stopping: bool,
     pub reload: Reload,
+    pub pruning: Option<Prune>,
+    /// The updater that is at one of its trees.
+    pub pruner: Option<Process>,
     pub upgrade: Upgrade,
     /// Those that hear a child until its link ends.
     pub hearings: JoinSet<()>,
@@ -231,6 +242,8 @@ impl Supervisor {
             state_is_new: false,
             stopping: false,
             reload: Reload::new(),
+            pruning: None,
+            pruner: None,
             upgrade: Upgrade::new(place),
             hearings: JoinSet::new(),
         }
@@ -248,6 +261,8 @@ impl Supervisor {
             Heard::Ended(role, birth, exit) => self.bury(role, birth, exit)?,
             Heard::UpdaterEnded(order, exit) => self.hear_updater_ended(order, exit),
             Heard::HookEnded(repo, how) => self.hear_hook_ended(repo, how),
+            Heard::PrunerEnded(end) => self.hear_pruner_ended(end),
+            Heard::PruneNext => self.hear_prune_next(),
             Heard::Start(role) => self.restart(role),
             Heard::Drained(birth) => self.end_draining(birth),
             Heard::Reload(cause, asker) => self.reload(cause, asker),
@@ -308,7 +323,9 @@ impl Supervisor {
                 self.journal.of(Role::Worker, worker.process.pid).host_key_refused(repo, url, key);
             }
             FromWorker::Marked(repo, _) => self.estate.ledger.marked(repo),
+            FromWorker::Recalled(tree, deployed) => self.hear_recalled(birth, tree, deployed),
             FromWorker::Step(order, step) => self.hear_step(order, step),
+            FromWorker::Progress(order, progress) => self.hear_progress(order, progress),
             FromWorker::Page(page) => self.hear_page(birth, page),
             FromWorker::Violation(Culprit::Listener(link)) => {
                 if let Some(listener) = self.job_links.get(&link).copied() {

@@ -285,6 +285,7 @@ impl Supervisor {
         self.estate.scrapes.close();
         self.stopping = true;
         self.give_reload_up();
+        self.give_prune_up();
         self.updates.kill_all();
         self.hooks.kill_all();
         if let Some(listener) = &self.listener {

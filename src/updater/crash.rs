@@ -30,6 +30,14 @@ pub fn begin(git: &OwnedFd, private: &OwnedFd, shown: &str) -> Result<(), Fault>
     futimens(&marker, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW).map_err(errno)
 }
 
+/// Whether an update runs, or was killed.
+///
+/// # Errors
+/// Those of looking.
+pub fn is_begun(private: &OwnedFd) -> nix::Result<bool> {
+    Ok(beneath::look(private, MARKER)?.is_some())
+}
+
 /// The update has ended by itself, however it ended.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use crate::audit::{Reason, Step};
 use crate::brief::Key;
 use crate::brief::updater::Brief;
 use crate::brief::{Label, LabelKind};
+use crate::wire::order::Progress;
 use git2::{AutotagOption, CertificateCheckStatus, FetchOptions, Oid, RemoteCallbacks, RemoteRedirect, Repository};
 use std::cell::{Cell, RefCell};
 
@@ -21,12 +22,12 @@ pub fn local_name(label: &Label, remote: &str) -> String {
 }
 
 /// Fetches the label and gives what it points at: a commit, or an annotated tag. `bytes` counts what
-/// came, also where the fetch fails.
+/// came, also where the fetch fails; `tell` hears how far it is.
 ///
 /// # Errors
 /// Whatever remote, network, host key and login have in store; [`Reason::NoLabel`] where the remote
 /// does not have the label.
-pub fn fetch(repo: &Repository, brief: &Brief, key: Option<&Key>, bytes: &Cell<u64>) -> Result<Oid, Fault> {
+pub fn fetch(repo: &Repository, brief: &Brief, key: Option<&Key>, bytes: &Cell<u64>, tell: &dyn Fn(Progress)) -> Result<Oid, Fault> {
     let endpoint = Endpoint::of(&brief.url).ok_or_else(|| fault(Reason::Other, format!("{} is no URL of a remote", brief.url)))?;
     let mut remote = repo.remote_anonymous(&brief.url).map_err(git(Step::Fetch))?;
     // `url.….insteadOf` in a configuration that someone has written just now.
@@ -37,7 +38,7 @@ pub fn fetch(repo: &Repository, brief: &Brief, key: Option<&Key>, bytes: &Cell<u
     make_room(repo, &ours)?;
     // What our callbacks refuse; libgit2 replaces their errors by its own.
     let refusal = RefCell::new(None);
-    let mut options = options(brief, &endpoint, key, bytes, &refusal);
+    let mut options = options(brief, &endpoint, key, (bytes, tell), &refusal);
     let fetched = remote.fetch(&[format!("+{theirs}:{ours}")], Some(&mut options), None);
     drop(options);
     if let Some(refused) = refusal.into_inner() {
@@ -60,7 +61,7 @@ fn options<'a>(
     brief: &'a Brief,
     endpoint: &'a Endpoint,
     key: Option<&'a Key>,
-    bytes: &'a Cell<u64>,
+    (bytes, tell): (&'a Cell<u64>, &'a dyn Fn(Progress)),
     refusal: &'a RefCell<Option<Fault>>,
 ) -> FetchOptions<'a> {
     let keep = |fault: Fault| {
@@ -87,6 +88,8 @@ fn options<'a>(
     let most = brief.limits.pack;
     callbacks.transfer_progress(move |progress| {
         bytes.set(progress.received_bytes() as u64);
+        let [objects, of] = [progress.received_objects(), progress.total_objects()].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        tell(Progress::Fetch { objects, of, bytes: bytes.get() });
         let fits = bytes.get() <= most;
         if !fits {
             keep(weigh::limit(Step::Fetch, format!("the remote sent more than {most} bytes: raise limits.pack")));

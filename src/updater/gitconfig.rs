@@ -122,6 +122,7 @@ mod tests {
             connect_ms: 0,
             silence_ms: 0,
             limits: crate::brief::updater::Limits::default(),
+            purpose: crate::brief::updater::Purpose::Update,
         }
     }
 

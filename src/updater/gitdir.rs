@@ -17,6 +17,12 @@ use std::os::fd::{AsFd, OwnedFd};
 /// gwg's private directory in `.git`.
 pub const PRIVATE: &CStr = c"gwg";
 const UNFINISHED: &CStr = c".git.gwg-new";
+/// Says, in [`PRIVATE`], that gwg made the repository; one that it found has none.
+const MADE: &CStr = c"made";
+/// Says, in [`PRIVATE`], that the work tree is being deleted.
+const REMOVAL: &CStr = c"removal";
+/// What was `.git` when a work tree is as good as deleted.
+pub const REMOVED: &CStr = c".git.gwg-removed";
 /// What a rebuild has set aside, in [`PRIVATE`].
 const DAMAGED: &CStr = c"damaged";
 /// All that a fetch makes.
@@ -30,8 +36,10 @@ const DEPTH_MAX: usize = 96;
 /// Those of writing.
 pub fn make(root: &OwnedFd, brief: &Brief) -> nix::Result<()> {
     beneath::remove_all(root, UNFINISHED)?;
+    beneath::remove_all(root, REMOVED)?;
     let git = beneath::open_or_make_directory(root, UNFINISHED, 0o777)?;
-    beneath::open_or_make_directory(&git, PRIVATE, 0o700)?;
+    let private = beneath::open_or_make_directory(&git, PRIVATE, 0o700)?;
+    beneath::write(&private, MADE, b"", 0o600)?;
     complete(&git, &brief.label)?;
     gitconfig::set(&git, brief)?;
     match renameat(root.as_fd(), UNFINISHED, root.as_fd(), c".git") {
@@ -41,10 +49,51 @@ pub fn make(root: &OwnedFd, brief: &Brief) -> nix::Result<()> {
     }
 }
 
+/// Whether gwg made the repository.
+///
+/// # Errors
+/// Those of looking.
+pub fn is_made_by_gwg(private: &OwnedFd) -> nix::Result<bool> {
+    Ok(beneath::look(private, MADE)?.is_some())
+}
+
+/// From now on files of the work tree may be missing: they are being deleted.
+///
+/// # Errors
+/// Those of writing.
+pub fn begin_removal(private: &OwnedFd) -> nix::Result<()> {
+    beneath::write(private, REMOVAL, b"", 0o600)
+}
+
+/// Whether a deletion has begun.
+///
+/// # Errors
+/// Those of looking.
+pub fn is_removal_begun(private: &OwnedFd) -> nix::Result<bool> {
+    Ok(beneath::look(private, REMOVAL)?.is_some())
+}
+
+/// The work tree is wanted again.
+///
+/// # Errors
+/// Those of removing.
+pub fn forget_removal(private: &OwnedFd) -> nix::Result<()> {
+    beneath::remove_file(private, REMOVAL)
+}
+
+/// All files of the work tree are deleted: what is left has no other use than to be removed.
+///
+/// # Errors
+/// Those of renaming.
+pub fn set_aside_for_removal(root: &OwnedFd) -> nix::Result<()> {
+    beneath::remove_all(root, REMOVED)?;
+    renameat(root.as_fd(), c".git", root.as_fd(), REMOVED)
+}
+
 /// Says whether a name may stand in a directory that counts as empty: what [`make`] left when it was
 /// killed, and what `mkfs` puts at the root of a file system.
 pub fn counts_as_nothing(name: &CStr) -> bool {
-    name == UNFINISHED || name == c"lost+found"
+    name == UNFINISHED || name == REMOVED || name == c"lost+found"
 }
 
 /// Puts back what a repository can't be opened without.

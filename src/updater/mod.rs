@@ -19,6 +19,7 @@ mod known_hosts;
 mod libgit2;
 mod place;
 mod prescan;
+mod prune;
 mod reset;
 #[cfg(test)]
 mod tests;
@@ -28,17 +29,18 @@ mod update;
 mod weigh;
 
 use crate::audit::Step;
-use crate::brief::updater::Brief;
+use crate::brief::updater::{Brief, Purpose};
 use crate::confine::enter::{ConfineError, Entered, enter};
 use crate::confine::reach::Reach;
 use crate::confine::{Role, descriptors};
 use crate::wire::frame;
-use crate::wire::order::{FromUpdater, Order};
+use crate::wire::order::{FromUpdater, Order, Progress};
 use endpoint::Endpoint;
 use std::cell::Cell;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Runs one update; its outcome goes to the worker, its story to standard error.
 pub fn main() -> ExitCode {
@@ -69,8 +71,23 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
     let mut supervisor = UnixStream::from(supervisor);
     let brief: Brief = frame::read(&mut supervisor).map_err(StartError::Brief)?;
     let worker = descriptors::take(descriptors::PEER).map_err(|_| ConfineError::NotStartedByGwg(descriptors::PEER))?;
-    let mut worker = UnixStream::from(worker);
-    let order: Order = frame::read(&mut worker).map_err(StartError::Order)?;
+    let worker = UnixStream::from(worker);
+    let close = |reach: &Reach<'_>| {
+        // A URL that leads nowhere is refused when it is used; a tree that is only looked at has no remote.
+        let endpoint = Endpoint::of(&brief.url).filter(|_| brief.purpose == Purpose::Update);
+        let (host, port) = endpoint.as_ref().map_or(("", 0), |endpoint| (endpoint.host.as_str(), endpoint.port));
+        doors.close_but(reach)?.close_but(host, port)?;
+        closed(&brief, &supervisor, &worker);
+        Ok::<_, ConfineError>(())
+    };
+    match brief.purpose {
+        Purpose::Update => {}
+        Purpose::Prune(what) => {
+            let pruned = prune::prune(&brief, &what, &say, close)?;
+            return frame::write(&mut &worker, &FromUpdater::Pruned(pruned)).map_err(StartError::Report);
+        }
+    }
+    let order: Order = frame::read(&mut &worker).map_err(StartError::Order)?;
     let last = Cell::new(Step::Start);
     let step = |step: Step| {
         // A repository that is fetched anew goes through its steps twice; the worker hears once.
@@ -79,19 +96,20 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
             let _ = frame::write(&mut &worker, &FromUpdater::Step(step));
         }
     };
+    let spoken = Cell::new(None::<Instant>);
+    let progress = |progress| {
+        let now = Instant::now();
+        if spoken.get().is_none_or(|last| now >= last + Progress::PACE) {
+            spoken.set(Some(now));
+            // As above.
+            let _ = frame::write(&mut &worker, &FromUpdater::Progress(progress));
+        }
+    };
     let host_key = |key| {
         // As above.
         let _ = frame::write(&mut &worker, &FromUpdater::HostKey(key));
     };
-    let close = |reach: &Reach<'_>| {
-        // A URL that leads nowhere is refused when it is used.
-        let endpoint = Endpoint::of(&brief.url);
-        let (host, port) = endpoint.as_ref().map_or(("", 0), |endpoint| (endpoint.host.as_str(), endpoint.port));
-        doors.close_but(reach)?.close_but(host, port)?;
-        closed(&brief, &supervisor, &worker);
-        Ok::<_, ConfineError>(())
-    };
-    let report = update::update(&brief, &order, &update::Tell { say: &say, step: &step, host_key: &host_key }, close)?;
+    let report = update::update(&brief, &order, &update::Tell { say: &say, step: &step, progress: &progress, host_key: &host_key }, close)?;
     frame::write(&mut &worker, &FromUpdater::Report(report)).map_err(StartError::Report)
 }
 

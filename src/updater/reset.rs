@@ -14,6 +14,7 @@ use super::{fetch, gitdir, prescan};
 use crate::audit::Step;
 use crate::brief::LabelKind;
 use crate::brief::updater::Brief;
+use crate::wire::order::Progress;
 use git2::build::CheckoutBuilder;
 use git2::{Commit, Delta, Index, Repository};
 use std::collections::HashSet;
@@ -47,7 +48,7 @@ impl<'c, 'r> Target<'c, 'r> {
 ///
 /// # Errors
 /// Those of libgit2 and of the work tree.
-pub fn reset(repo: &Repository, tree: &Tree, brief: &Brief, target: Target<'_, '_>) -> Result<(), Fault> {
+pub fn reset(repo: &Repository, tree: &Tree, brief: &Brief, target: Target<'_, '_>, progress: &dyn Fn(Progress)) -> Result<(), Fault> {
     let Target { commit, plan, mut index, tracked } = target;
     prescan::clear(&tree.root, &plan)?;
     let kept: HashSet<&[u8]> = plan.entries.iter().filter(|entry| !entry.is_tree).map(|entry| entry.path.as_slice()).collect();
@@ -56,7 +57,10 @@ pub fn reset(repo: &Repository, tree: &Tree, brief: &Brief, target: Target<'_, '
     }
     index.write().map_err(git(Step::Reset))?;
     move_refs(repo, brief, commit)?;
-    repo.checkout_head(Some(CheckoutBuilder::new().force())).map_err(git(Step::Reset))?;
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let mut checkout = CheckoutBuilder::new();
+    checkout.force().progress(|_, files, of| progress(Progress::Checkout { files: count(files), of: count(of) }));
+    repo.checkout_head(Some(&mut checkout)).map_err(git(Step::Reset))?;
     // A merge or rebase that someone began here.
     repo.cleanup_state().map_err(git(Step::Reset))
 }

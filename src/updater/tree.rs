@@ -75,12 +75,22 @@ impl Tree {
         is_ours(&private, &format!("{shown}/gwg"))?;
         let lock = lock(&private, &shown)?;
         crash::begin(&git, &private, &shown)?;
+        gitdir::forget_removal(&private).map_err(errno)?;
         let tree = Self { root, git, private, _lock: lock };
         if let Err(error) = gitdir::complete(&tree.git, &brief.label).and_then(|()| gitconfig::set(&tree.git, brief)) {
             let _told_already = crash::end(&tree.private);
             return Err(errno(error));
         }
         Ok(tree)
+    }
+
+    /// Takes the lock of a repository that is not to be updated: in it nothing is made or cleared up.
+    ///
+    /// # Errors
+    /// Another updater works there.
+    pub fn hold(root: OwnedFd, git: OwnedFd, private: OwnedFd, shown: &str) -> Result<Self, Fault> {
+        let lock = lock(&private, shown)?;
+        Ok(Self { root, git, private, _lock: lock })
     }
 
     /// Opens the repository with libgit2 and makes sure that it is the one that was checked.
@@ -107,7 +117,10 @@ impl Tree {
 }
 
 /// libgit2 and git refuse a repository of another user; so the remedy is said before.
-fn is_ours(directory: &OwnedFd, shown: &impl std::fmt::Display) -> Result<(), Fault> {
+///
+/// # Errors
+/// [`Reason::Directory`].
+pub fn is_ours(directory: &OwnedFd, shown: &impl std::fmt::Display) -> Result<(), Fault> {
     let (owner, user) = (fstat(directory.as_fd()).map_err(|errno| Fault::errno(Step::Open, shown, errno))?.st_uid, geteuid());
     if owner == user.as_raw() {
         return Ok(());

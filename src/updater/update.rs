@@ -10,7 +10,7 @@ use crate::audit::{HostKey, Reason, Step};
 use crate::brief::updater::Brief;
 use crate::confine::reach::Reach;
 use crate::ids::CommitId;
-use crate::wire::order::{Order, Outcome, Report};
+use crate::wire::order::{Order, Outcome, Progress, Report};
 use git2::{Commit, Oid, Repository};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::cell::Cell;
@@ -25,6 +25,8 @@ pub struct Tell<'a> {
     pub say: &'a dyn Fn(&str),
     /// A step begins.
     pub step: &'a dyn Fn(Step),
+    /// How far it is.
+    pub progress: &'a dyn Fn(Progress),
     /// The server's host key was refused.
     pub host_key: &'a dyn Fn(HostKey),
 }
@@ -67,7 +69,7 @@ impl Opened {
     fn reach(&self, brief: &Brief) -> Reach<'_> {
         let trigger = self.trigger.as_ref().ok().and_then(Option::as_ref).and_then(Trigger::reach);
         // A URL without a port leads to no remote, and is refused when it is used.
-        Reach { tree: self.root.as_fd(), trigger, port: Endpoint::of(&brief.url).map_or(0, |endpoint| endpoint.port) }
+        Reach { tree: self.root.as_fd(), above: None, trigger, port: Endpoint::of(&brief.url).map_or(0, |endpoint| endpoint.port) }
     }
 }
 
@@ -138,7 +140,7 @@ impl Run<'_> {
         }
 
         (self.tell.step)(Step::Fetch);
-        let tip = fetch::fetch(&repo, brief, order.key.as_ref(), &self.bytes)?;
+        let tip = fetch::fetch(&repo, brief, order.key.as_ref(), &self.bytes, self.tell.progress)?;
         (self.tell.step)(Step::Verify);
         let commit = find_commit(&repo, tip, brief)?;
         let forced = match old {
@@ -148,7 +150,7 @@ impl Run<'_> {
         let announced_seen = order.announced.is_none_or(|announced| is_in(&repo, announced, tip, &commit));
         let target = Target::check(&repo, tree, brief, &commit)?;
         (self.tell.step)(Step::Reset);
-        reset::reset(&repo, tree, brief, target)?;
+        reset::reset(&repo, tree, brief, target, self.tell.progress)?;
         Ok(Deployed { new: commit_id(commit.id())?, forced, announced_seen })
     }
 

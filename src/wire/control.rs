@@ -5,8 +5,9 @@
 
 use super::Message;
 use super::hook::{End, On};
+use super::order::Progress;
 use super::worker::Standing;
-use crate::audit::{Cause, Claim, DeliveryResult, Failure, Step, UpdateResult};
+use crate::audit::{Cause, Claim, DeliveryResult, Failure, Pruned, Step, UpdateResult};
 use crate::ids::{CommitId, DeliveryId, Moment, UpdateId};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -46,6 +47,11 @@ pub enum Request {
     /// Let the executable that is installed now take over. Answered by it, with [`Answer::Text`], when it
     /// serves. Who asks may be of another version than who answers: this one keeps its place, and so do its answers.
     Upgrade,
+    /// Look at the work trees of repositories that are no longer configured. Answered by [`Answer::Tree`]s.
+    Prune {
+        /// Delete those that are as gwg left them.
+        delete: bool,
+    },
 }
 
 impl Message for Request {
@@ -71,6 +77,8 @@ pub enum Answer {
     Text(String),
     /// All was said.
     Done,
+    /// A work tree that is no longer configured.
+    Tree(Tree),
 }
 
 impl Message for Answer {
@@ -103,6 +111,8 @@ pub enum Refusal {
     Reload(String),
     /// The executable that is installed does not take over; this is why.
     Upgrade(String),
+    /// Another operator's prune runs.
+    Pruning,
 }
 
 /// The gateway as a whole.
@@ -182,6 +192,19 @@ pub struct Repo {
     pub step: Option<Step>,
 }
 
+/// The work tree of a repository that is no longer configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// The repository's name, when it was configured.
+    pub name: String,
+    /// Where from.
+    pub url: String,
+    /// Where to.
+    pub directory: String,
+    /// What became of it.
+    pub pruned: Pruned,
+}
+
 /// A delivery that was authentic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
@@ -229,6 +252,8 @@ pub struct Notice {
 pub enum Happens {
     /// A step begins.
     Step(Step),
+    /// How far the update is.
+    Progress(Progress),
     /// An update started or ended.
     Update(UpdateResult),
 }

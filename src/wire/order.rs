@@ -1,11 +1,12 @@
 //! supervisor → updater (its brief), worker → updater (the order), updater → worker (its steps
-//! and the report).
+//! and the report), updater → supervisor where nothing is updated.
 
 use super::Message;
-use crate::audit::{Failure, HostKey, Step};
+use crate::audit::{Failure, HostKey, Pruned, Step};
 use crate::brief::{Key, listener, updater, worker};
 use crate::ids::CommitId;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Bytes of the longest brief: known hosts and certificates are files of an administrator.
 pub const BRIEF_MAX: usize = 4 << 20;
@@ -51,14 +52,45 @@ impl Message for Order {
 pub enum FromUpdater {
     /// It begins a step; steps come in their order, each at most once.
     Step(Step),
+    /// How far it is with its step: a few times a second at most.
+    Progress(Progress),
     /// It refused the server's host key: said at most once.
     HostKey(HostKey),
     /// It has ended its work: said once, last.
     Report(Report),
+    /// To the supervisor alone, from an updater that was to look at a tree which is no longer configured:
+    /// said once, and nothing else.
+    Pruned(Pruned),
 }
 
 impl Message for FromUpdater {
     const MAX: usize = 128;
+}
+
+/// How far an update is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Progress {
+    /// Objects come from the remote.
+    Fetch {
+        /// So many have come.
+        objects: u32,
+        /// Of so many.
+        of: u32,
+        /// Bytes that have come.
+        bytes: u64,
+    },
+    /// The work tree is written.
+    Checkout {
+        /// So many files are written.
+        files: u32,
+        /// Of so many that differ.
+        of: u32,
+    },
+}
+
+impl Progress {
+    /// An updater says nothing of the kind again for so long.
+    pub const PACE: Duration = Duration::from_millis(250);
 }
 
 /// What an updater says to the supervisor: nothing.

@@ -3,8 +3,9 @@
 use super::Message;
 use super::hook::{On, Run};
 use super::job::Verdict;
+use super::order::Progress;
 use crate::audit::{Cause, HostKey, ReconcileEvent, Step, UpdateEvent};
-use crate::ids::{CommitId, Generation, OrderId, RepoId, UpdateId};
+use crate::ids::{CommitId, DirectoryId, Generation, OrderId, RepoId, UpdateId};
 use serde::{Deserialize, Serialize};
 
 /// What the supervisor says to the worker.
@@ -35,6 +36,10 @@ pub enum ToWorker {
     Update(RepoId),
     /// How does it stand with the repositories from this one on? Answered by [`FromWorker::Page`].
     Survey(RepoId),
+    /// What was deployed to this work tree last? Answered by [`FromWorker::Recalled`].
+    Recall(DirectoryId),
+    /// This work tree is deleted: forget what was deployed there.
+    Forget(DirectoryId),
     /// Start nothing more, tell what ends, and end when nothing runs.
     Stop,
     /// Start nothing more until [`ToWorker::Resume`], and go on taking jobs. Answered by [`FromWorker::Holds`].
@@ -102,8 +107,12 @@ pub enum FromWorker {
     Marked(RepoId, Verdict),
     /// The answer to [`ToWorker::Survey`].
     Page(Page),
+    /// The answer to [`ToWorker::Recall`].
+    Recalled(DirectoryId, Option<CommitId>),
     /// The order's updater begins a step: for who watches.
     Step(OrderId, Step),
+    /// How far the order's update is: for who watches.
+    Progress(OrderId, Progress),
     /// The listener's or an updater's message was malformed, or out of turn.
     Violation(Culprit),
     /// The state file can't be used; it must be set aside.

@@ -14,7 +14,7 @@ use crate::brief::worker::Repo;
 use crate::ids::{CommitId, DirectoryId, OrderId, RepoId};
 use crate::link::{self, Receiver};
 use crate::wire::hook::Run;
-use crate::wire::order::{FromUpdater, Order, Outcome, Report};
+use crate::wire::order::{FromUpdater, Order, Outcome, Progress, Report};
 use crate::wire::worker::Ended;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -25,6 +25,8 @@ use tokio::sync::mpsc;
 pub enum Heard {
     /// It begins a step.
     Step(OrderId, Step),
+    /// How far it is.
+    Progress(OrderId, Progress),
     /// Its link has ended.
     End(Told),
 }
@@ -94,7 +96,7 @@ impl Dispatch {
         running.linked = true;
         let told = self.told.clone();
         tokio::spawn(async move {
-            let heard = listen(order, receiver, |step| drop(told.send(Heard::Step(order, step)))).await;
+            let heard = listen(order, receiver, |heard| drop(told.send(heard))).await;
             drop(sender);
             let _ = told.send(Heard::End(heard));
         });
@@ -249,20 +251,38 @@ fn reason_of(how: Ended) -> Reason {
 }
 
 /// Steps in their order, perhaps a host key, then one report, then the end.
-async fn listen(order: OrderId, mut receiver: Receiver<FromUpdater>, begins: impl Fn(Step)) -> Told {
+async fn listen(order: OrderId, mut receiver: Receiver<FromUpdater>, tell: impl Fn(Heard)) -> Told {
+    let mut allowance = Allowance { since: Instant::now(), used: 0 };
     let mut told = Told { order, step: Step::Start, host_key: None, report: Ok(None) };
     loop {
         let said = receiver.recv().await;
         match (said, &told.report) {
             (Ok(Some(FromUpdater::Step(next))), Ok(None)) if next > told.step => {
                 told.step = next;
-                begins(next);
+                tell(Heard::Step(order, next));
+            }
+            (Ok(Some(FromUpdater::Progress(progress))), Ok(None)) if allowance.takes(Instant::now()) => {
+                tell(Heard::Progress(order, progress))
             }
             (Ok(Some(FromUpdater::HostKey(key))), Ok(None)) if told.host_key.is_none() => told.host_key = Some(key),
             (Ok(Some(FromUpdater::Report(last))), Ok(None)) => told.report = Ok(Some(last)),
             (Ok(Some(_)) | Err(link::LinkError::Wire(_)), _) => return Told { report: Err(Offence), ..told },
             (Ok(None) | Err(link::LinkError::Io(_)), _) => return told,
         }
+    }
+}
+
+/// How much an updater may tell of how far it is: twice what an honest one does, which keeps
+/// [`Progress::PACE`], and some that waited.
+struct Allowance {
+    since: Instant,
+    used: u128,
+}
+
+impl Allowance {
+    fn takes(&mut self, now: Instant) -> bool {
+        self.used += 1;
+        self.used <= 8 + 2 * (now - self.since).as_millis() / Progress::PACE.as_millis()
     }
 }
 
@@ -348,7 +368,7 @@ mod tests {
             assert!(self.close(order).is_none(), "closed before the updater's link has ended");
             loop {
                 match self.reports.recv().await.unwrap() {
-                    Heard::Step(..) => {}
+                    Heard::Step(..) | Heard::Progress(..) => {}
                     Heard::End(told) => break self.dispatch.told(told),
                 }
             }
@@ -382,6 +402,16 @@ mod tests {
             UpdateResult::Failed { failure, .. } => (failure.step, failure.reason),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn an_updater_tells_how_far_it_is_a_few_times_a_second_and_no_more() {
+        let since = Instant::now();
+        let mut honest = Allowance { since, used: 0 };
+        assert!((0..10_000).all(|number| honest.takes(since + Progress::PACE * number)));
+        let mut hostile = Allowance { since, used: 0 };
+        let taken = (0..10_000).take_while(|number| hostile.takes(since + Duration::from_millis(*number))).count();
+        assert!(taken < 20, "{taken} of a thousand a second");
     }
 
     #[test]

@@ -203,6 +203,13 @@ impl Worker {
             ToWorker::HookEnded(repo, how) => self.end_hook(repo, how),
             ToWorker::Update(repo) => self.mark_for_operator(repo),
             ToWorker::Survey(from) => self.tell_page(from),
+            ToWorker::Recall(tree) => say(&self.supervisor, &FromWorker::Recalled(tree, self.state.tree(tree).deployed)),
+            ToWorker::Forget(tree) => {
+                if let Err(error) = self.state.forget(tree) {
+                    eprintln!("the state could not be written: {error}");
+                }
+                Ok(())
+            }
             ToWorker::Stop => {
                 self.stopping = true;
                 Ok(())
@@ -323,6 +330,7 @@ impl Worker {
 
     fn hear_updater(&mut self, heard: Heard) -> io::Result<()> {
         let told = match heard {
+            Heard::Progress(order, progress) => return say(&self.supervisor, &FromWorker::Progress(order, progress)),
             Heard::Step(order, step) => return say(&self.supervisor, &FromWorker::Step(order, step)),
             Heard::End(told) => told,
         };

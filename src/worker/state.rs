@@ -113,6 +113,19 @@ impl State {
         self.put(directory, Tree { hooked: Some(commit), ..tree })
     }
 
+    /// The work tree is deleted.
+    ///
+    /// # Errors
+    /// The record could not be removed; it is gone from memory all the same, until the worker's next start.
+    pub fn forget(&mut self, directory: DirectoryId) -> Result<(), redb::Error> {
+        self.trees.remove(&directory);
+        // Without a database: all that is known is written when there is one again, and nothing removed.
+        let Some(database) = self.database.take() else { return Ok(()) };
+        remove(&database, &directory)?;
+        self.database = Some(database);
+        Ok(())
+    }
+
     fn put(&mut self, directory: DirectoryId, tree: Tree) -> Result<(), redb::Error> {
         self.trees.insert(directory, tree);
         let database = match self.database.take() {
@@ -138,6 +151,13 @@ fn write<'a>(database: &Database, trees: impl IntoIterator<Item = (&'a Directory
             table.insert(directory.as_bytes(), (tree.dirty, deployed, triggered))?;
         }
     }
+    Ok(begin.commit()?)
+}
+
+fn remove(database: &Database, directory: &DirectoryId) -> Result<(), redb::Error> {
+    let begin = database.begin_write()?;
+    begin.open_table(TREES)?.remove(directory.as_bytes())?;
+    begin.open_table(HOOKED)?.remove(directory.as_bytes())?;
     Ok(begin.commit()?)
 }
 
@@ -171,8 +191,10 @@ mod tests {
         assert_eq!(state.tree(two), Tree { dirty: true, ..Tree::default() });
         state.hooked(one, commit).unwrap();
         state.begin(one).unwrap();
+        state.forget(two).unwrap();
         drop(state);
         let state = open(&path).unwrap();
+        assert!(!state.knows(two));
         assert_eq!(state.tree(one), Tree { dirty: true, deployed: Some(commit), triggered: Some(commit), hooked: Some(commit) });
     }
 

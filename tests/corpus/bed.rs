@@ -8,7 +8,7 @@ use crate::support::remote::{command, git};
 use crate::support::scratch::{Scratch, give_to_updater};
 use crate::support::updater::{End, Updater, order};
 use gwg::audit::Reason;
-use gwg::brief::updater::{Brief, Limits};
+use gwg::brief::updater::{Brief, Limits, Purpose};
 use gwg::brief::{Label, LabelKind};
 use gwg::ids::RepoId;
 use gwg::wire::order::Outcome;
@@ -88,6 +88,7 @@ impl Bed {
             connect_ms: 5_000,
             silence_ms: 5_000,
             limits: LIMITS,
+            purpose: Purpose::Update,
         };
         Self { scratch, remote, daemon, scripted: None, brief }
     }

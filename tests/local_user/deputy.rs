@@ -43,12 +43,13 @@ pub fn updates(house: &House, user: u32) -> io::Result<()> {
         connect_ms: 5_000,
         silence_ms: 5_000,
         limits: updater::Limits::default(),
+        purpose: updater::Purpose::Update,
     };
     frame::write(&mut supervisor, &brief)?;
     frame::write(&mut worker, &Order { key: None, known: true, triggered: None, announced: None })?;
     let report = loop {
         match frame::read(&mut worker)? {
-            FromUpdater::Step(_) | FromUpdater::HostKey(_) => {}
+            FromUpdater::Step(_) | FromUpdater::Progress(_) | FromUpdater::HostKey(_) | FromUpdater::Pruned(_) => {}
             FromUpdater::Report(report) => break report,
         }
     };

@@ -76,8 +76,9 @@ impl Updater {
         loop {
             match frame::read(&mut self.worker)? {
                 FromUpdater::Step(step) => assert!(step > std::mem::replace(&mut last, step), "{step:?} after {last:?}"),
-                FromUpdater::HostKey(_) => {}
+                FromUpdater::HostKey(_) | FromUpdater::Progress(_) => {}
                 FromUpdater::Report(report) => return Ok(report),
+                FromUpdater::Pruned(pruned) => panic!("{pruned:?}, and it was to update"),
             }
         }
     }

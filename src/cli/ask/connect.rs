@@ -127,6 +127,7 @@ fn refused(refusal: Refusal) -> Failure {
         Refusal::NoWorker => {
             (Exit::TryAgain, "gwg-worker is not there, or does not answer; when it is back it compares every repository".to_owned())
         }
+        Refusal::Pruning => (Exit::TryAgain, "another prune runs: try again".to_owned()),
         Refusal::TooSlow => (Exit::TryAgain, "this client did not keep up with what happens: try again".to_owned()),
         Refusal::Upgrade(reason) => (Exit::Failed, format!("no upgrade, the running gateway goes on as it is: {reason}")),
         Refusal::Reload(reason) => (Exit::Config, format!("the old configuration stays in force: {reason}")),

@@ -3,12 +3,13 @@
 //! | file | holds |
 //! |---|---|
 //! | `connect` | finding the gateway; requests and answers |
-//! | `status`, `log`, `update`, `send` | a command each |
+//! | `status`, `log`, `update`, `prune`, `send` | a command each |
 //! | `state`, `table`, `time`, `paint` | how things are put: pure |
 
 pub mod connect;
 pub mod log;
 mod paint;
+pub mod prune;
 pub mod send;
 mod state;
 pub mod status;

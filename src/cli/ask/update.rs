@@ -7,6 +7,7 @@ use super::unexpected;
 use crate::audit::UpdateResult;
 use crate::cli::exit::{Exit, Failure};
 use crate::wire::control::{Answer, Happens, Notice, Request};
+use crate::wire::order::Progress;
 use std::io::{self, Write};
 
 /// What the operator says.
@@ -61,6 +62,23 @@ pub fn update(wishes: &Wishes) -> Result<String, Failure> {
     }
 }
 
+/// How far an update is.
+fn far(progress: Progress) -> String {
+    match progress {
+        Progress::Fetch { objects, of, bytes } => format!("fetch: {objects} of {of} objects, {}", size(bytes)),
+        Progress::Checkout { files, of } => format!("checkout: {files} of {of} files"),
+    }
+}
+
+/// At most ten letters.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_240 => format!("{bytes} bytes"),
+        10_240..10_485_760 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
 struct Screen {
     paint: Paint,
     failed: usize,
@@ -74,6 +92,7 @@ impl Screen {
         let text = match what {
             Happens::Update(UpdateResult::Started) => return self.progress(format!("{over}{name}  starts")),
             Happens::Step(step) => return self.progress(format!("{over}{name}  {}", step.word())),
+            Happens::Progress(progress) => return self.progress(format!("{over}{name}  {}", far(*progress))),
             Happens::Update(result) => {
                 let tone = match result {
                     UpdateResult::Current { .. } | UpdateResult::Started => Tone::Good,
@@ -95,5 +114,22 @@ impl Screen {
         }
         let mut out = io::stdout();
         out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_an_update_is_fits_into_a_line() {
+        for (progress, words) in [
+            (Progress::Fetch { objects: 12, of: 4_000, bytes: 9_999 }, "fetch: 12 of 4000 objects, 9999 bytes"),
+            (Progress::Fetch { objects: 12, of: 4_000, bytes: 5 << 20 }, "fetch: 12 of 4000 objects, 5120 KiB"),
+            (Progress::Fetch { objects: u32::MAX, of: u32::MAX, bytes: 10 << 30 }, "fetch: 4294967295 of 4294967295 objects, 10240 MiB"),
+            (Progress::Checkout { files: 1, of: 200 }, "checkout: 1 of 200 files"),
+        ] {
+            assert_eq!(far(progress), words);
+        }
     }
 }

@@ -81,11 +81,17 @@ async fn answer(client: &mut Client, request: Request, right: Right, uid: u32, h
             }
             Ok(())
         }
-        Request::Update { .. } | Request::Reload | Request::Upgrade if right < Right::Act => Err(Stop::Refused(Refusal::LookOnly)),
+        Request::Update { .. } | Request::Prune { .. } | Request::Reload | Request::Upgrade if right < Right::Act => {
+            Err(Stop::Refused(Refusal::LookOnly))
+        }
         Request::Update { repos, wait } => {
             let wanted = house.select(&repos)?;
             tracing::info!(uid, repos = wanted.len(), "an operator asks for updates");
             update(client, house, wanted, wait).await
+        }
+        Request::Prune { delete } => {
+            tracing::info!(uid, delete, "an operator asks what can be pruned");
+            prune(client, house, delete).await
         }
         Request::Reload => {
             tracing::info!(uid, "an operator asks for a reload");
@@ -196,6 +202,26 @@ fn page(
     (page, None)
 }
 
+/// Tells of each tree as soon as it is known. A client that goes away ends it after the tree that is
+/// looked at.
+async fn prune(client: &mut Client, house: &House, delete: bool) -> Result<(), Stop> {
+    let (sender, mut trees) = mpsc::channel(16);
+    let told = house.asks.send(Ask::Prune(delete, sender)).await;
+    told.map_err(|_| Stop::Gone)?;
+    let mut said = None;
+    loop {
+        let tree = tokio::select! {
+            tree = trees.recv() => tree,
+            () = client.gone() => return Err(Stop::Gone),
+        };
+        match tree {
+            Some(Ok(tree)) => client.say(&Answer::Tree(tree)).await?,
+            Some(Err(refusal)) => said = Some(refusal),
+            None => return said.map_or(Ok(()), |refusal| Err(Stop::Refused(refusal))),
+        }
+    }
+}
+
 async fn log(client: &mut Client, house: &House, names: Vec<String>, last: u32, follow: bool) -> Result<(), Stop> {
     let known: BTreeSet<Arc<str>> = match names.is_empty() {
         true => BTreeSet::new(),
@@ -276,12 +302,13 @@ async fn follow(client: &mut Client, house: &House, event: Event, open: &mut BTr
             return Ok(());
         }
         Event::Step(id, step) => (id, Happens::Step(step)),
+        Event::Progress(id, progress) => (id, Happens::Progress(progress)),
         Event::Update(id, result) => (id, Happens::Update(result)),
     };
     let Some(awaited) = open.get_mut(&id) else { return Ok(()) };
     match (*awaited, what) {
         (Await::Start, Happens::Update(UpdateResult::Started)) => *awaited = Await::End,
-        (Await::End, Happens::Step(_)) => {}
+        (Await::End, Happens::Step(_) | Happens::Progress(_)) => {}
         (Await::End, Happens::Update(_)) => drop(open.remove(&id)),
         (Await::Mark | Await::Start, _) => return Ok(()),
     }

@@ -8,6 +8,7 @@ use crate::audit::{DeliveryEvent, DeliveryResult, Step, UpdateEvent, UpdateResul
 use crate::confine::Role;
 use crate::ids::{Moment, RepoId};
 use crate::wire::control::{Record, What};
+use crate::wire::order::Progress;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub enum Event {
     Marked(RepoId),
     /// Its update begins a step.
     Step(RepoId, Step),
+    /// How far its update is.
+    Progress(RepoId, Progress),
     /// Its update started or ended.
     Update(RepoId, UpdateResult),
     /// The worker has ended, and its marks with it; the next one compares everything.
@@ -121,6 +124,11 @@ impl Ledger {
         let mut pages = self.open();
         pages.book.step(repo, step);
         pages.tell(Event::Step(repo, step));
+    }
+
+    /// How far a running update is: told, and not remembered.
+    pub fn progress(&self, repo: RepoId, progress: Progress) {
+        self.open().tell(Event::Progress(repo, progress));
     }
 
     /// The worker has marked a repository for an operator.

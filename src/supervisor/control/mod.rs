@@ -37,13 +37,13 @@ pub use tally::Histogram;
 use super::metrics::Figures;
 use super::upgrade::Asker;
 use crate::ids::RepoId;
-use crate::wire::control::Process;
+use crate::wire::control::{Process, Refusal, Tree};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// What a conversation wants of the supervisor's loop.
 pub enum Ask {
@@ -55,6 +55,8 @@ pub enum Ask {
     Update(Vec<RepoId>, oneshot::Sender<bool>),
     /// Somebody asks for figures: have it answered.
     Scrape(OwnedFd, Arc<Figures>),
+    /// Look at the trees that are no longer configured, delete them where that is said; what became of each.
+    Prune(bool, mpsc::Sender<Result<Tree, Refusal>>),
     /// Read the configuration again; what came of it, in words where it is refused.
     Reload(oneshot::Sender<Result<String, String>>),
     /// Have the executable that is installed now take over.

@@ -1,7 +1,7 @@
 //! A remote, a work tree, a server between them, and the real git to ask.
 
 use crate::audit::{Failure, Reason, Step};
-use crate::brief::updater::{Brief, Limits};
+use crate::brief::updater::{Brief, Limits, Purpose};
 use crate::brief::{Label, LabelKind};
 use crate::confine::reach::Reach;
 use crate::ids::{CommitId, RepoId};
@@ -58,6 +58,7 @@ impl World {
             connect_ms: 5_000,
             silence_ms: 5_000,
             limits: Limits::default(),
+            purpose: Purpose::Update,
         };
         let order = Order { key: None, known: false, triggered: None, announced: None };
         let world = Self { home, brief, order, said: RefCell::default(), _alone: alone };
@@ -118,7 +119,7 @@ impl World {
         let say = |line: &str| self.said.borrow_mut().push(line.to_owned());
         // These tests share one process, which must stay open: `tests/` runs the confined executable.
         let stay_open = |_: &Reach<'_>| Ok::<(), Infallible>(());
-        match update(&self.brief, &self.order, &Tell { say: &say, step: &|_| {}, host_key: &|_| {} }, stay_open) {
+        match update(&self.brief, &self.order, &Tell { say: &say, step: &|_| {}, progress: &|_| {}, host_key: &|_| {} }, stay_open) {
             Ok(report) => report,
             Err(never) => match never {},
         }
