@@ -395,7 +395,12 @@ fn each_event_of_the_page_is_waited_for_by_a_test() {
     assert!(events.len() > 25, "the page is not what it was: {events:?}");
     let source = include_str!("audit.rs");
     let upgrade = include_str!("upgrade.rs");
-    let is_seen = |event: &str| source.contains(&format!("syslog.wait(\"{event}\", ")) || upgrade.contains(&format!("named(\"{event}\")"));
+    let prune = include_str!("prune.rs");
+    let is_seen = |event: &str| {
+        source.contains(&format!("syslog.wait(\"{event}\", "))
+            || upgrade.contains(&format!("named(\"{event}\")"))
+            || prune.contains(&format!("\\\"{event}\\\""))
+    };
     let unseen: Vec<&&str> = events.iter().filter(|event| !is_seen(event)).collect();
     assert!(unseen.is_empty(), "no test waits for {unseen:?}");
 }

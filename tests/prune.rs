@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use support::account;
 use support::config::{Config, Repo};
 use support::gateway;
 use support::site::{Ground, Site};
@@ -38,7 +39,7 @@ fn removed() -> Site {
 #[test]
 fn a_removed_repository_is_listed_and_deleted_where_nobody_changed_it() {
     let ground = Ground::new();
-    let config = Config::new().repo(ground.repo()).repo(ground.repo_at("/second")).repo(ground.repo_at("/changed"));
+    let config = account::config(&ground.scratch).repo(ground.repo()).repo(ground.repo_at("/second")).repo(ground.repo_at("/changed"));
     let mut site = ground.start(config);
     let (second, changed) = (site.gateway.tree("/second"), site.gateway.tree("/changed"));
     for tree in [&second, &changed] {
@@ -70,6 +71,11 @@ fn a_removed_repository_is_listed_and_deleted_where_nobody_changed_it() {
     assert!(changed.directory.join("mine").exists() && changed.directory.join("README").exists(), "{deleted}");
     site.gateway.wait_for_log(mark, "/second", &["no longer configured is pruned"]);
     site.gateway.wait_for_log(mark, "/changed", &["no longer configured is kept", "reason=untracked"]);
+    let audited = |result: &str| {
+        let records = fs::read_to_string(account::file(&site.scratch)).unwrap();
+        records.lines().any(|line| line.contains("\"tree.pruned\"") && line.contains(&format!("\"{result}\"")))
+    };
+    wait::until_true("both are in the audit file", || audited(if gone { "emptied" } else { "deleted" }) && audited("kept"));
     assert!(!prune(&site, &[]).contains(&second.directory.display().to_string()), "it is forgotten");
     // What is configured was never in danger.
     site.tree().assert_healthy();
