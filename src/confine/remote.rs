@@ -69,6 +69,7 @@ pub(super) fn seal() -> nix::Result<()> {
 }
 
 /// Whether this kernel seals memory.
+#[cfg(feature = "supervisor")]
 pub(super) fn can_seal() -> bool {
     // SAFETY: numbers; nothing is sealed where the length is 0.
     unsafe { libc::syscall(libc::SYS_mseal, 0, 0, 0) == 0 }
