@@ -394,7 +394,7 @@ impl Worker {
         !(self.stopping || self.holding)
     }
 
-    /// Written while the updaters start; the key that lets them begin goes out after this.
+    /// Written, where they are new, while the updaters start; the key that lets them begin goes out after this.
     fn begin(&mut self, trees: &[DirectoryId]) {
         for tree in trees {
             if let Err(error) = self.state.begin(*tree) {
