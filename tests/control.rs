@@ -417,10 +417,7 @@ fn who_waits_for_a_repository_that_a_reload_removes_is_told() {
         site.gateway.wait_for_log(0, path, &["update ok"]);
     }
     // The one slot is taken, so that the other repository is marked and no more.
-    site.daemon.set(Mode::Hold);
-    let seen = site.daemon.server().seen();
-    works(&site, &["update", PATH]);
-    site.daemon.server().wait_for_more_than(seen);
+    site.deliver_held_up(PATH);
     let mut stream = asks_and_waits(&site, "/second");
     assert_eq!(frame::read::<Answer>(&mut stream).unwrap(), Answer::Marked(1));
     let config = site.gateway.config().clone().without_repo("/second");

@@ -100,11 +100,7 @@ fn tags_are_followed_also_where_they_move() {
 fn pushes_during_an_update_lead_to_exactly_one_more() {
     let site = Site::new();
     let before = site.gateway.updates(PATH);
-    let seen = site.daemon.server().seen();
-    site.daemon.set(Mode::Hold);
-    let mut last = site.remote.publish(&[("README", "0\n")]);
-    site.gateway.deliver(PATH, &last);
-    site.daemon.server().wait_for_more_than(seen);
+    let mut last = site.deliver_held_up(PATH);
     for number in 1..6 {
         last = site.remote.publish(&[("README", &format!("{number}\n"))]);
         site.gateway.deliver(PATH, &last);
