@@ -84,9 +84,10 @@ fn a_removed_repository_is_listed_and_deleted_where_nobody_changed_it() {
     site.deploy(&[("README", "second\n")]);
 
     // Configured again, it is cloned again.
+    let before = second.touched();
     let config = site.gateway.config().clone().repo(again(&site, "/second"));
     site.gateway.reload(config);
-    second.wait_for(&site.remote.head(), None);
+    second.wait_for(&site.remote.head(), before);
 }
 
 #[test]
