@@ -18,6 +18,7 @@ mod lines;
 mod log;
 mod metrics;
 mod notify;
+mod oneline;
 mod operators;
 mod outcome;
 mod output;
