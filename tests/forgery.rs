@@ -3,7 +3,7 @@
 //! read by readers that know nothing of gwg: each byte is printable, each record has the fields of its kind and
 //! no others, and each line is one of gwg's. The same for every text and every kind of event, without
 //! processes: `src/audit/forgery.rs` and `src/supervisor/lines.rs`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod support;
 
