@@ -146,7 +146,7 @@ fn from_worker() -> Vec<Attack> {
 }
 
 fn from_updater() -> Vec<Attack> {
-    let report = Report { old: None, outcome: current(), bytes: 0 };
+    let report = Report { old: None, outcome: current(), bytes: 0, gc_due: false };
     let (fetch, report) = (FromUpdater::Step(Step::Fetch), FromUpdater::Report(report));
     let far = FromUpdater::Progress(Progress::Checkout { files: 1, of: 2 });
     let mut attacks = malformed("worker", &framed(&[fetch]));

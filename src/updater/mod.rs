@@ -12,6 +12,7 @@ mod damage;
 mod endpoint;
 mod failure;
 mod fetch;
+mod gc;
 mod gitconfig;
 mod gitdir;
 mod host_keys;
@@ -86,6 +87,7 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
             let pruned = prune::prune(&brief, &what, &say, close)?;
             return frame::write(&mut &worker, &FromUpdater::Pruned(pruned)).map_err(StartError::Report);
         }
+        Purpose::Gc => return Ok(gc::gc(&brief, &say, close)?),
     }
     let order: Order = frame::read(&mut &worker).map_err(StartError::Order)?;
     let last = Cell::new(Step::Start);

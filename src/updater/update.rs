@@ -5,7 +5,7 @@ use super::failure::{Fault, git};
 use super::reset::Target;
 use super::tree::Tree;
 use super::trigger::Trigger;
-use super::{crash, damage, fetch, gitdir, host_keys, libgit2, reset, tree};
+use super::{crash, damage, fetch, gc, gitdir, host_keys, libgit2, reset, tree};
 use crate::audit::{HostKey, Reason, Step};
 use crate::brief::updater::Brief;
 use crate::confine::reach::Reach;
@@ -37,7 +37,7 @@ pub struct Tell<'a> {
 /// # Errors
 /// Those of `close`, and of nothing else: then nothing was read. A failed update is a report.
 pub fn update<E>(brief: &Brief, order: &Order, tell: &Tell<'_>, close: impl FnOnce(&Reach<'_>) -> Result<(), E>) -> Result<Report, E> {
-    let run = Run { brief, order, tell, bytes: Cell::new(0), old: Cell::new(None) };
+    let run = Run { brief, order, tell, bytes: Cell::new(0), old: Cell::new(None), gc_due: Cell::new(false) };
     let outcome = match run.open() {
         Ok(opened) => {
             close(&opened.reach(brief))?;
@@ -53,7 +53,7 @@ pub fn update<E>(brief: &Brief, order: &Order, tell: &Tell<'_>, close: impl FnOn
         }
         Outcome::Failed(fault.failure())
     });
-    Ok(Report { old: run.old.get(), outcome, bytes: run.bytes.get() })
+    Ok(Report { old: run.old.get(), outcome, bytes: run.bytes.get(), gc_due: run.gc_due.get() })
 }
 
 /// What an update opens before it is confined: nothing in it has been read.
@@ -79,6 +79,7 @@ struct Run<'a> {
     tell: &'a Tell<'a>,
     bytes: Cell<u64>,
     old: Cell<Option<CommitId>>,
+    gc_due: Cell<bool>,
 }
 
 impl Run<'_> {
@@ -96,6 +97,8 @@ impl Run<'_> {
         let Opened { root, trigger, _certificates } = opened;
         let tree = Tree::open(root, self.brief, self.order.known)?;
         let outcome = self.deploy(&tree).and_then(|deployed| self.pull(&tree, trigger, deployed));
+        // A store that can't be listed shows in an update, and is no reason to fail one that went well.
+        self.gc_due.set(outcome.is_ok() && gc::is_due(&tree).unwrap_or(false));
         crash::end(&tree.private).map_err(|errno| Fault::errno(Step::Open, ".git/gwg/running", errno))?;
         outcome
     }

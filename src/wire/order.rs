@@ -110,6 +110,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Bytes received from the remote.
     pub bytes: u64,
+    /// The object store should be made smaller.
+    pub gc_due: bool,
 }
 
 /// What came of an update.
