@@ -5,7 +5,7 @@
 use super::briefs::Sealed;
 use super::children::{Birth, Child};
 use super::control::{Ask, Door, Ledger, Survey, Terms};
-use super::gc::Upkeep;
+use super::gc::{self, Upkeep};
 use super::handover::{Expected, Handover};
 use super::hooks::{self, Hooks, Wanted};
 use super::journal::{self, Journal, Offence};
@@ -93,7 +93,7 @@ pub enum Heard {
     UpdaterEnded(OrderId, Exit),
     HookEnded(RepoId, HookEnded),
     PrunerEnded(prune::End),
-    GcEnded(RepoId, Exit),
+    GcEnded(gc::End),
     /// The next tree of a prune may be looked at.
     PruneNext,
     /// A restart's wait is over.
@@ -266,7 +266,7 @@ impl Supervisor {
             Heard::UpdaterEnded(order, exit) => self.hear_updater_ended(order, exit),
             Heard::HookEnded(repo, how) => self.hear_hook_ended(repo, how),
             Heard::PrunerEnded(end) => self.hear_pruner_ended(end),
-            Heard::GcEnded(repo, exit) => self.hear_gc_ended(repo, exit),
+            Heard::GcEnded(end) => self.hear_gc_ended(end),
             Heard::PruneNext => self.hear_prune_next(),
             Heard::Start(role) => self.restart(role),
             Heard::Drained(birth) => self.end_draining(birth),

@@ -23,6 +23,8 @@ use std::time::Duration;
 struct Running {
     repo: RepoId,
     process: Process,
+    /// Keeps the brief's link open until the updater has read it.
+    _brief: Sender<Brief>,
 }
 
 /// All running updates of one worker.
@@ -102,11 +104,11 @@ impl Updates {
         journal::process_started_for(Role::Updater, process.pid, needs.roster.account(Role::Updater), needs.name);
         reader.log(Role::Updater, process.pid, Some(needs.name.to_owned()));
         let (sender, receiver) = link::open::<Brief, Silence>(ours.into())?;
+        tokio::spawn(expect_silence(receiver, process.clone()));
         if sender.send(needs.brief).is_err() {
             process.kill();
         }
-        tokio::spawn(expect_silence(receiver, process.clone(), sender));
-        self.running.insert(order, Running { repo, process });
+        self.running.insert(order, Running { repo, process, _brief: sender });
         Ok(for_worker.into())
     }
 
@@ -158,8 +160,8 @@ impl Updates {
     }
 }
 
-/// Ends an updater that says anything at all to the supervisor. The link by which its brief went is open as long as it is.
-pub async fn expect_silence(mut receiver: Receiver<Silence>, process: Process, _brief: Sender<Brief>) {
+/// Ends an updater that says anything at all to the supervisor.
+async fn expect_silence(mut receiver: Receiver<Silence>, process: Process) {
     match receiver.recv().await {
         // Its end, which is told elsewhere; or a byte or two that never became a message.
         Ok(None) | Err(LinkError::Io(_) | LinkError::Wire(WireError::Truncated)) => {}

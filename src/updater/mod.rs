@@ -87,7 +87,10 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
             let pruned = prune::prune(&brief, &what, &say, close)?;
             return frame::write(&mut &worker, &FromUpdater::Pruned(pruned)).map_err(StartError::Report);
         }
-        Purpose::Gc => return Ok(gc::gc(&brief, &say, close)?),
+        Purpose::Gc => {
+            let shrunk = gc::gc(&brief, &say, close)?;
+            return shrunk.map_or(Ok(()), |shrunk| frame::write(&mut &worker, &FromUpdater::Shrunk(shrunk)).map_err(StartError::Report));
+        }
     }
     let order: Order = frame::read(&mut &worker).map_err(StartError::Order)?;
     let last = Cell::new(Step::Start);

@@ -29,6 +29,7 @@ use super::tree::{self, Tree};
 use super::{crash, gitdir, libgit2};
 use crate::brief::updater::{Brief, Limits};
 use crate::confine::reach::Reach;
+use crate::wire::order::Shrunk;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::futimens;
@@ -36,7 +37,7 @@ use nix::sys::time::TimeSpec;
 use plan::Plan;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 use store::Store;
 
 /// Where new packs are written, in gwg's private directory.
@@ -82,23 +83,23 @@ fn at(what: &'static str) -> impl Fn(Errno) -> Stop {
     move |errno| Stop::File { what, errno }
 }
 
-/// Makes the store of a work tree smaller, and says how it went. `close` confines the process before anything is read.
+/// Makes the store of a work tree smaller. `close` confines the process before anything is read. None where that did not
+/// go well, which is said: no update fails for it.
 ///
 /// # Errors
 /// Those of `close`.
-pub fn gc<E>(brief: &Brief, say: &dyn Fn(&str), close: impl FnOnce(&Reach<'_>) -> Result<(), E>) -> Result<(), E> {
-    let since = Instant::now();
+pub fn gc<E>(brief: &Brief, say: &dyn Fn(&str), close: impl FnOnce(&Reach<'_>) -> Result<(), E>) -> Result<Option<Shrunk>, E> {
+    let told = |stop: Stop| say(&format!("the object store was not made smaller: {stop}"));
     let opened = libgit2::set_up(brief.connect_ms, brief.silence_ms, &brief.limits).and_then(|()| tree::open_root(brief));
     let root = match opened {
         Ok(root) => root,
-        Err(fault) => return Ok(say(&format!("object store: {fault}"))),
+        Err(fault) => {
+            told(fault.into());
+            return Ok(None);
+        }
     };
     close(&Reach { tree: root.as_fd(), above: None, trigger: None, port: 0 })?;
-    match run(root, brief, today()) {
-        Ok((before, after)) => say(&format!("object store: {before} → {after}, in {} ms", since.elapsed().as_millis())),
-        Err(stop) => say(&format!("object store: {stop}")),
-    }
-    Ok(())
+    Ok(run(root, brief, today()).map_err(told).ok())
 }
 
 /// Removes what one that was killed has left.
@@ -110,18 +111,18 @@ pub fn sweep(private: &OwnedFd) -> nix::Result<()> {
 }
 
 /// The same, in a process that is confined already. `today`: days since 1970. Gives what the store held before and after.
-pub fn run(root: OwnedFd, brief: &Brief, today: u64) -> Result<(store::Size, store::Size), Stop> {
+pub fn run(root: OwnedFd, brief: &Brief, today: u64) -> Result<Shrunk, Stop> {
     let tree = open(root, brief)?;
     let private = &tree.private;
     sweep(private).map_err(at(".git/gwg/gc"))?;
     stamp(private, TRIED).map_err(at(".git/gwg/gc-tried"))?;
-    let sizes = shrink(&tree, brief, today);
+    let shrunk = shrink(&tree, brief, today);
     // Also after a failure: nobody else will read it.
     sweep(private).map_err(at(".git/gwg/gc"))?;
-    let sizes = sizes?;
+    let shrunk = shrunk?;
     stamp(private, DONE).map_err(at(".git/gwg/gc-done"))?;
     beneath::remove_file(private, TRIED).map_err(at(".git/gwg/gc-tried"))?;
-    Ok(sizes)
+    Ok(shrunk)
 }
 
 fn open(root: OwnedFd, brief: &Brief) -> Result<Tree, Stop> {
@@ -138,7 +139,7 @@ fn open(root: OwnedFd, brief: &Brief) -> Result<Tree, Stop> {
     Ok(tree)
 }
 
-fn shrink(tree: &Tree, brief: &Brief, today: u64) -> Result<(store::Size, store::Size), Stop> {
+fn shrink(tree: &Tree, brief: &Brief, today: u64) -> Result<Shrunk, Stop> {
     let Limits { files, .. } = brief.limits;
     let store = Store::read(&tree.git, files)?;
     let reached = reach::reach(&tree.repository(brief)?, &tree.git, &store)?;
@@ -146,7 +147,7 @@ fn shrink(tree: &Tree, brief: &Brief, today: u64) -> Result<(store::Size, store:
     let plan = Plan::make(&store, &reached, &left, today);
     let before = store.size();
     if plan.is_nothing() {
-        return Ok((before, before));
+        return Ok(Shrunk { before, after: before });
     }
     let written = write::write(tree, brief, &plan, &reached)?;
     plan.list(left, written.left.as_deref(), today).write(&tree.private).map_err(at(".git/gwg/unreachable"))?;
@@ -154,7 +155,7 @@ fn shrink(tree: &Tree, brief: &Brief, today: u64) -> Result<(store::Size, store:
         store::forget_commit_graph(&tree.git).map_err(at(".git/objects/info"))?;
     }
     store.remove(&tree.git, &plan, &written.names()).map_err(at(".git/objects"))?;
-    Ok((before, Store::read(&tree.git, files)?.size()))
+    Ok(Shrunk { before, after: Store::read(&tree.git, files)?.size() })
 }
 
 /// Sets a file's time to now; makes it where it is missing.

@@ -4,12 +4,12 @@
 use super::super::beneath::{self, Kind};
 use super::plan::Plan;
 use super::{DAY_S, Stop, at};
+use crate::wire::order::StoreSize;
 use git2::Oid;
 use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -59,26 +59,6 @@ pub struct Store {
     orphans: Vec<CString>,
 }
 
-/// How large a store is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
-    /// Packs.
-    pub packs: usize,
-    /// Objects in files of their own.
-    pub loose: usize,
-    /// All objects; those that are stored twice count twice.
-    pub objects: usize,
-    /// Of all files.
-    pub bytes: u64,
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { packs, loose, objects, bytes } = self;
-        write!(f, "{packs} packs, {loose} loose objects, {objects} objects, {bytes} bytes")
-    }
-}
-
 impl Store {
     /// Lists a store. `files`: the limit of files of one tree, which bounds how long an index may be.
     ///
@@ -114,10 +94,8 @@ impl Store {
                     let pack = Pack::read(&directory, stem, has("keep"), index_max).map_err(&errno)?;
                     self.packs.extend(pack);
                 }
-                "pack" | "idx" if !has("pack") || !has("idx") => {
-                    if beneath::look(&directory, name).map_err(&errno)?.is_some_and(|stat| is_orphan(&stat)) {
-                        self.orphans.push(name.clone());
-                    }
+                "pack" | "idx" if has("pack") != has("idx") && is_orphan(&directory, name).map_err(&errno)? => {
+                    self.orphans.push(name.clone())
                 }
                 _ => {}
             }
@@ -150,10 +128,12 @@ impl Store {
     }
 
     /// How large it is.
-    pub fn size(&self) -> Size {
-        let packed: usize = self.packs.iter().map(|pack| pack.objects.len()).sum();
+    pub fn size(&self) -> StoreSize {
+        let count = |objects: usize| objects as u64;
+        let objects: usize = self.packs.iter().map(|pack| pack.objects.len()).sum();
         let bytes = self.packs.iter().map(|pack| pack.bytes).chain(self.loose.iter().map(|loose| loose.bytes)).sum();
-        Size { packs: self.packs.len(), loose: self.loose.len(), objects: packed + self.loose.len(), bytes }
+        let loose = self.loose.len();
+        StoreSize { packs: count(self.packs.len()), loose: count(loose), objects: count(objects + loose), bytes }
     }
 
     /// Removes what a plan says, but never a pack that was written just now. A pack that somebody has touched since it
@@ -268,7 +248,8 @@ fn time(stat: &FileStat) -> (i64, i64) {
     (stat.st_mtime, stat.st_mtime_nsec)
 }
 
-fn is_orphan(stat: &FileStat) -> bool {
+fn is_orphan(directory: &OwnedFd, name: &CStr) -> nix::Result<bool> {
+    let Some(stat) = beneath::look(directory, name)? else { return Ok(false) };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    i64::try_from(now).unwrap_or_default() - stat.st_mtime.max(stat.st_ctime) > ORPHAN_S
+    Ok(i64::try_from(now).unwrap_or_default() - stat.st_mtime.max(stat.st_ctime) > ORPHAN_S)
 }
