@@ -6,7 +6,7 @@
 
 mod moment;
 
-pub use moment::Moment;
+pub use moment::{Moment, millis};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use support::config::{Config, Repo};
 use support::gateway::{self, Gateway};
+use support::loopback::Mode;
 use support::scratch::{INVOKER, UPDATER};
 use support::site::{Ground, PATH, Site};
 use support::{need, wait};
@@ -374,14 +375,21 @@ fn a_reload_changes_who_may_ask() {
     assert_eq!(run_as(&site, INVOKER, other, &["update", "--all"]).0, Some(0));
 }
 
+/// The connection of who asks for an update, and waits for it.
+fn asks_and_waits(site: &Site, path: &str) -> UnixStream {
+    let mut stream = connect(site);
+    stream.set_read_timeout(Some(wait::LONG)).unwrap();
+    let mut request = Vec::new();
+    frame::encode(&Request::Update { repos: vec![path.to_owned()], wait: true }, &mut request).unwrap();
+    stream.write_all(&request).unwrap();
+    stream
+}
+
 #[test]
 fn who_waits_for_an_update_hears_how_far_it_is() {
     let site = Site::new();
     site.remote.publish(&[("README", "second\n"), ("more", "more\n")]);
-    let mut stream = connect(&site);
-    let mut request = Vec::new();
-    frame::encode(&Request::Update { repos: vec![PATH.to_owned()], wait: true }, &mut request).unwrap();
-    stream.write_all(&request).unwrap();
+    let mut stream = asks_and_waits(&site, PATH);
     let mut heard = Vec::new();
     loop {
         match frame::read::<Answer>(&mut stream).unwrap() {
@@ -398,4 +406,23 @@ fn who_waits_for_an_update_hears_how_far_it_is() {
     let (objects, of) = fetch.unwrap_or_else(|| panic!("{heard:?}"));
     assert!(of > 0 && objects <= of, "{objects} of {of}");
     assert!(matches!(heard.last(), Some(Happens::Update(_))), "{heard:?}");
+}
+
+#[test]
+fn who_waits_for_a_repository_that_a_reload_removes_is_told() {
+    let ground = Ground::new();
+    let config = Config::new().set("threads", 1).repo(ground.repo()).repo(ground.repo_at("/second"));
+    let mut site = ground.start(config);
+    for path in [PATH, "/second"] {
+        site.gateway.wait_for_log(0, path, &["update ok"]);
+    }
+    // The one slot is taken, so that the other repository is marked and no more.
+    site.deliver_held_up(PATH);
+    let mut stream = asks_and_waits(&site, "/second");
+    assert_eq!(frame::read::<Answer>(&mut stream).unwrap(), Answer::Marked(1));
+    let config = site.gateway.config().clone().without_repo("/second");
+    site.gateway.reload(config);
+    let gone = Answer::Refused(Refusal::Unknown { name: "/second".to_owned(), nearest: None });
+    assert_eq!(frame::read::<Answer>(&mut stream).unwrap(), gone);
+    site.daemon.set(Mode::Serve);
 }

@@ -90,7 +90,7 @@ const OPEN: &[Open] = &[
     Open {
         mac: "apparmor",
         role: "updater",
-        attacks: &["remote-port-elsewhere", "udp"],
+        attacks: &["move-remote", "remote-port-elsewhere", "udp"],
         why: "its work is to resolve names and to connect",
     },
     Open {

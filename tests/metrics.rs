@@ -40,8 +40,8 @@ fn ask(port: u16, request: &str) -> (u16, String) {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     // One that is sent away may be reset.
-    let _ = stream.read_to_string(&mut answer);
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let end = stream.read_to_string(&mut answer);
+    let Some(status) = answer.split(' ').nth(1).and_then(|status| status.parse().ok()) else { return (0, format!("{end:?}: {answer:?}")) };
     (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
@@ -155,7 +155,8 @@ fn a_reload_moves_the_figures_and_takes_them_away() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     site.scratch.file("gwg.yaml", &config.clone().set("metrics", serde_json::json!({ "port": other })).yaml());
     wait::until("the figures have moved", || Some(()).filter(|()| TcpStream::connect(("127.0.0.1", other)).is_ok()));
-    assert_eq!(get(other, "/healthz").0, 200);
+    let answer = get(other, "/healthz");
+    assert_eq!(answer.0, 200, "{answer:?}");
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the old port still listens");
     site.scratch.file("gwg.yaml", &config.set("metrics", serde_json::json!({})).yaml());
     wait::until("the figures are gone", || Some(()).filter(|()| TcpStream::connect(("127.0.0.1", other)).is_err()));

@@ -49,11 +49,7 @@ impl Knocking {
 /// A site whose update is running and can't go on until the remote is let go; and the commit.
 fn mid_update() -> (Site, String) {
     let site = Site::new();
-    let seen = site.daemon.server().seen();
-    site.daemon.set(Mode::Hold);
-    let commit = site.remote.publish(&[("README", "second\n")]);
-    site.gateway.deliver(PATH, &commit);
-    site.daemon.server().wait_for_more_than(seen);
+    let commit = site.deliver_held_up(PATH);
     (site, commit)
 }
 

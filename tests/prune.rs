@@ -3,8 +3,10 @@
 
 mod support;
 
+use nix::sys::signal::Signal;
 use std::fs;
 use std::path::Path;
+use std::thread;
 use support::account;
 use support::config::{Config, Repo};
 use support::gateway;
@@ -82,9 +84,10 @@ fn a_removed_repository_is_listed_and_deleted_where_nobody_changed_it() {
     site.deploy(&[("README", "second\n")]);
 
     // Configured again, it is cloned again.
+    let before = second.touched();
     let config = site.gateway.config().clone().repo(again(&site, "/second"));
     site.gateway.reload(config);
-    second.wait_for(&site.remote.head(), None);
+    second.wait_for(&site.remote.head(), before);
 }
 
 #[test]
@@ -105,4 +108,23 @@ fn nothing_that_is_contains_or_lies_in_what_is_configured_is_pruned() {
     for gone in ["second", "changed"] {
         assert!(text.lines().any(|line| line.contains(gone) && (line.ends_with("deleted") || line.contains("emptied"))), "{text}");
     }
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_prune_accuses_nobody() {
+    let mut site = removed();
+    let worker = site.gateway.child("gwg-worker");
+    // So that it answers when it has been told to end.
+    worker.signal(Signal::SIGSTOP);
+    thread::scope(|scope| {
+        scope.spawn(|| gateway::run(&site.scratch, &["prune"]));
+        let another_runs = || String::from_utf8_lossy(&gateway::run(&site.scratch, &["prune"]).stderr).contains("another prune runs");
+        wait::until_true("the worker is asked", another_runs);
+        site.gateway.process().signal(Signal::SIGTERM);
+        site.gateway.log().wait(&["stopping"]);
+        worker.signal(Signal::SIGCONT);
+    });
+    assert!(site.gateway.wait().success());
+    let violations = site.gateway.log().matching(&["violation"]);
+    assert!(violations.is_empty(), "{violations:?}");
 }

@@ -123,11 +123,7 @@ fn a_running_update_ends_under_the_brief_it_began_with() {
     let mut site = Site::new();
     let other = Remote::new(&site.scratch.directory("remotes"), "other");
     let there = other.publish(&[("README", "the other remote\n")]);
-    let seen = site.daemon.server().seen();
-    site.daemon.set(Mode::Hold);
-    let here = site.remote.publish(&[("README", "second\n")]);
-    site.gateway.deliver(PATH, &here);
-    site.daemon.server().wait_for_more_than(seen);
+    let here = site.deliver_held_up(PATH);
     let url = site.daemon.url(other.name());
     let config = site.gateway.config().clone().change_repo(PATH, |repo| repo.set("url", url));
     let mark = site.gateway.log().mark();
@@ -149,11 +145,7 @@ fn an_update_of_what_was_removed_ends_in_peace() {
     let tree = site.gateway.tree("/second");
     tree.wait_for(&site.remote.head(), None);
     site.tree().wait_for(&site.remote.head(), None);
-    let seen = site.daemon.server().seen();
-    site.daemon.set(Mode::Hold);
-    let commit = site.remote.publish(&[("README", "second\n")]);
-    site.gateway.deliver("/second", &commit);
-    site.daemon.server().wait_for_more_than(seen);
+    let commit = site.deliver_held_up("/second");
     let config = site.gateway.config().clone().without_repo("/second");
     let mark = site.gateway.log().mark();
     site.gateway.reload(config);

@@ -3,9 +3,8 @@
 
 mod support;
 
-use nix::sys::signal::Signal;
 use support::config::{Config, Repo};
-use support::gateway::Gateway;
+use support::gateway::{self, Gateway};
 use support::keys;
 use support::remote::Remote;
 use support::scratch::Scratch;
@@ -101,7 +100,7 @@ fn a_passphrase_may_stand_in_a_file() {
 #[test]
 fn an_unknown_host_is_refused_with_the_line_to_add_and_believed_with_it() {
     let Some(ground) = Ground::new() else { return };
-    let mut gateway = ground.start(ground.repo(""));
+    let gateway = ground.start(ground.repo(""));
     gateway.wait_for_log(0, PATH, &["update failed", "reason=host_key"]);
     let expected = ground.sshd.known_hosts_line();
     let said = gateway.log().wait(&[&expected]);
@@ -113,8 +112,7 @@ fn an_unknown_host_is_refused_with_the_line_to_add_and_believed_with_it() {
     let start = said.rfind(&ground.sshd.host()).unwrap();
     let line: Vec<&str> = said[start..].split_whitespace().take(3).collect();
     ground.scratch.file("known_hosts", &(line.join(" ") + "\n"));
-    gateway.stop(Signal::SIGTERM);
-    gateway.restart();
+    assert!(gateway::run(&ground.scratch, &["reload"]).status.success());
     gateway.tree(PATH).wait_for(&ground.remote.head(), None);
 }
 

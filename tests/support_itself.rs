@@ -6,7 +6,7 @@ mod support;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
-use support::ambush::{Ambush, Prey};
+use support::ambush::{Ambush, Fate, Prey};
 use support::delivery::Delivery;
 use support::git_daemon::GitDaemon;
 use support::https::Https;
@@ -137,15 +137,21 @@ fn waiting_shell(directory: &std::path::Path, script: &str) -> Child {
     command.stdin(Stdio::piped()).spawn().unwrap()
 }
 
+/// Lays an ambush for a shell that waits, and lets it go on: what came of that.
+fn waylay(shell: &mut Child, prey: fn(Process) -> Prey, nth: usize) -> Fate {
+    let ambush = Ambush::lay(prey(Process::of(shell.id().try_into().unwrap()).unwrap()), nth);
+    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let fate = ambush.fate(wait::LONG).unwrap();
+    ambush.end();
+    fate
+}
+
 #[test]
 fn an_ambush_ends_a_process_before_the_call_that_was_asked_for() {
     for (nth, expected) in [(1, ["", ""]), (2, ["empty", ""]), (3, ["one\n", ""]), (4, ["one\n", "empty"]), (5, ["one\n", "two\n"])] {
         let scratch = tempfile::tempdir().unwrap();
         let mut shell = waiting_shell(scratch.path(), "echo one >a; echo two >b");
-        let ambush = Ambush::lay(Prey::Running(Process::of(shell.id().try_into().unwrap()).unwrap()), nth);
-        shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
-        let fate = ambush.fate(wait::LONG).unwrap();
-        ambush.end();
+        let fate = waylay(&mut shell, Prey::Running, nth);
         assert_eq!(shell.wait().unwrap().signal(), Some(9));
         let calls = ["openat", "write", "openat", "write", "exit_group"];
         assert_eq!((fate.calls.as_slice(), fate.killed.is_some()), (&calls[..nth], true));
@@ -161,10 +167,7 @@ fn an_ambush_ends_a_process_before_the_call_that_was_asked_for() {
 fn an_ambush_meets_a_child_from_its_fork_on_and_spares_its_parent() {
     let scratch = tempfile::tempdir().unwrap();
     let mut shell = waiting_shell(scratch.path(), "touch a; echo $? >b");
-    let ambush = Ambush::lay(Prey::NextChildOf(Process::of(shell.id().try_into().unwrap()).unwrap()), 1);
-    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    assert_eq!(ambush.fate(wait::LONG).unwrap().calls, ["execve"]);
-    ambush.end();
+    assert_eq!(waylay(&mut shell, Prey::NextChildOf, 1).calls, ["execve"]);
     assert!(shell.wait().unwrap().success());
     assert!(!scratch.path().join("a").exists());
     assert_eq!(std::fs::read_to_string(scratch.path().join("b")).unwrap(), "137\n");
@@ -174,10 +177,7 @@ fn an_ambush_meets_a_child_from_its_fork_on_and_spares_its_parent() {
 fn an_ambush_that_nobody_walks_into_hears_all_calls_and_of_the_end() {
     let scratch = tempfile::tempdir().unwrap();
     let mut shell = waiting_shell(scratch.path(), "echo one >a");
-    let ambush = Ambush::lay(Prey::Running(Process::of(shell.id().try_into().unwrap()).unwrap()), 9);
-    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    let fate = ambush.fate(wait::LONG).unwrap();
+    let fate = waylay(&mut shell, Prey::Running, 9);
     assert_eq!((fate.calls.as_slice(), fate.killed), (&["openat", "write", "exit_group"][..], None));
-    ambush.end();
     let _reaped_by_the_ambush = shell.wait();
 }

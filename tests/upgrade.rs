@@ -268,11 +268,7 @@ fn a_configuration_that_is_wrong_or_listens_elsewhere_changes_nothing_and_is_tol
 #[test]
 fn an_update_that_runs_ends_before_the_upgrade_and_what_comes_meanwhile_is_deployed_after_it() {
     let Some((installation, site)) = site() else { return };
-    site.daemon.set(Mode::Hold);
-    let first = site.remote.publish(&[("README", "second\n")]);
-    let seen = site.daemon.server().seen();
-    site.gateway.deliver(PATH, &first);
-    site.daemon.server().wait_for_more_than(seen);
+    site.deliver_held_up(PATH);
     let updater = site.gateway.child("gwg-updater");
     installation.install(OTHER);
     thread::scope(|scope| {
@@ -293,11 +289,7 @@ fn an_update_that_runs_ends_before_the_upgrade_and_what_comes_meanwhile_is_deplo
 #[test]
 fn an_update_that_does_not_end_is_ended_and_made_good() {
     let Some((installation, site)) = site() else { return };
-    site.daemon.set(Mode::Hold);
-    let commit = site.remote.publish(&[("README", "second\n")]);
-    let seen = site.daemon.server().seen();
-    site.gateway.deliver(PATH, &commit);
-    site.daemon.server().wait_for_more_than(seen);
+    let commit = site.deliver_held_up(PATH);
     let updater = site.gateway.child("gwg-updater");
     installation.install(OTHER);
     upgrade(&site);
@@ -310,11 +302,7 @@ fn an_update_that_does_not_end_is_ended_and_made_good() {
 #[test]
 fn a_refusal_after_the_wait_lets_what_waited_go_on() {
     let Some((installation, site)) = site() else { return };
-    site.daemon.set(Mode::Hold);
-    let first = site.remote.publish(&[("README", "second\n")]);
-    let seen = site.daemon.server().seen();
-    site.gateway.deliver(PATH, &first);
-    site.daemon.server().wait_for_more_than(seen);
+    site.deliver_held_up(PATH);
     thread::scope(|scope| {
         let refused = scope.spawn(|| upgrade_by(&site));
         site.gateway.log().wait(&["an upgrade waits"]);

@@ -1,10 +1,9 @@
 //! Deliveries per second: accepted and verified, 7.7 kB each, over 32 keep-alive connections.
 
+use crate::ground::Ground;
 use crate::machine::{self, Process};
-use crate::push::{PATH, Push};
-use crate::remote::{Daemon, Remote};
+use crate::push::PATH;
 use crate::running::Running;
-use crate::scratch::Scratch;
 use crate::table::{self, Goal};
 use crate::wrk::Script;
 use crate::{Effort, Result, bare, gwg, webhook, wrk};
@@ -65,28 +64,6 @@ impl Peer {
     }
 }
 
-/// What all turns have in common.
-struct Ground {
-    scratch: Scratch,
-    url: String,
-    push: Push,
-    script: Script,
-    /// gwg's updates are served while it is under load.
-    _daemon: Daemon,
-}
-
-impl Ground {
-    fn new() -> Result<Self> {
-        let scratch = Scratch::new()?;
-        let remote = Remote::new(&scratch, 1)?;
-        let daemon = Daemon::start(&scratch)?;
-        let url = daemon.url();
-        let push = Push::new(&url, &remote.head()?)?;
-        let script = Script::write(&scratch, &push)?;
-        Ok(Self { url, push, script, _daemon: daemon, scratch })
-    }
-}
-
 /// What a turn gave.
 struct Turn {
     rate: f64,
@@ -102,6 +79,7 @@ pub fn measure(effort: Effort) -> Result<()> {
         return Ok(());
     }
     let ground = Ground::new()?;
+    let script = Script::write(&ground.scratch, &ground.push)?;
     let mut turns = BTreeMap::<Peer, Vec<Turn>>::new();
     for peer in PEERS {
         if let Some(missing) = peer.missing() {
@@ -110,17 +88,16 @@ pub fn measure(effort: Effort) -> Result<()> {
     }
     for _ in 0..effort.rounds {
         for peer in PEERS.into_iter().filter(|peer| peer.missing().is_none()) {
-            turns.entry(peer).or_default().push(take_turn(peer, &ground, effort.seconds)?);
+            turns.entry(peer).or_default().push(take_turn(peer, &ground, &script, effort.seconds)?);
         }
     }
     print(&turns);
     Ok(())
 }
 
-fn take_turn(peer: Peer, ground: &Ground, seconds: u64) -> Result<Turn> {
-    let Ground { push, script, .. } = ground;
+fn take_turn(peer: Peer, ground: &Ground, script: &Script, seconds: u64) -> Result<Turn> {
     let running = peer.start(ground)?;
-    let status = push.send(running.port, PATH)?;
+    let status = ground.push.send(running.port, PATH)?;
     if status != peer.status() {
         return Err(format!("{}: answered {status}", peer.name()).into());
     }

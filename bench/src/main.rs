@@ -4,6 +4,7 @@
 
 mod bare;
 mod deliveries;
+mod ground;
 mod gwg;
 mod machine;
 mod memory;

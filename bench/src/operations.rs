@@ -1,11 +1,10 @@
 //! What an operator does to a gateway with 10,000 repositories while deliveries come: a reload, a listener
 //! that dies, `gwg status`.
 
+use crate::ground::Ground;
 use crate::machine;
-use crate::push::{PATH, Push};
-use crate::remote::{Daemon, Remote};
+use crate::push::PATH;
 use crate::running::Running;
-use crate::scratch::Scratch;
 use crate::steady::{self, Senders};
 use crate::table::{self, Goal};
 use crate::{Effort, Result, gwg};
@@ -31,24 +30,7 @@ pub fn measure(effort: Effort) -> Result<()> {
     Ok(())
 }
 
-/// What all of it has in common.
-struct Ground {
-    scratch: Scratch,
-    url: String,
-    push: Push,
-    _daemon: Daemon,
-}
-
 impl Ground {
-    fn new() -> Result<Self> {
-        let scratch = Scratch::new()?;
-        let remote = Remote::new(&scratch, 1)?;
-        let daemon = Daemon::start(&scratch)?;
-        let url = daemon.url();
-        let push = Push::new(&url, &remote.head()?)?;
-        Ok(Self { url, push, _daemon: daemon, scratch })
-    }
-
     fn site(&self) -> gwg::Site<'_> {
         gwg::Site { url: &self.url, key: None, repos: REPOS, syslog: None }
     }

@@ -1,9 +1,8 @@
 //! What a syslog that is missing, restarted or stuck costs deliveries: nothing, it should be. A steady load far
 //! below what gwg can do, so that what is measured is waiting and not the want of a processor.
 
+use crate::ground::Ground;
 use crate::push::{PATH, Push};
-use crate::remote::{Daemon, Remote};
-use crate::scratch::Scratch;
 use crate::table::{self, Goal};
 use crate::{Effort, Result, gwg, machine};
 use std::collections::BTreeMap;
@@ -70,14 +69,11 @@ pub fn measure(effort: Effort) -> Result<()> {
         "\nMicroseconds to the answer, {RATE} deliveries a second, by what syslog does; {} rounds of {} s",
         effort.rounds, effort.seconds
     );
-    let scratch = Scratch::new()?;
-    let remote = Remote::new(&scratch, 1)?;
-    let daemon = Daemon::start(&scratch)?;
-    let push = Push::new(&daemon.url(), &remote.head()?)?;
+    let ground = Ground::new()?;
     let (mut middles, mut ends) = (BTreeMap::<Daemons, Vec<f64>>::new(), BTreeMap::<Daemons, Vec<f64>>::new());
     for _ in 0..effort.rounds {
         for daemons in ALL {
-            let mut took = take_turn(daemons, &scratch, &daemon.url(), &push, effort.seconds)?;
+            let mut took = take_turn(daemons, &ground, effort.seconds)?;
             took.sort_by(f64::total_cmp);
             let at = |share: usize| took.get(took.len() * share / 100).copied().unwrap_or_default();
             middles.entry(daemons).or_default().push(at(50));
@@ -102,7 +98,8 @@ pub fn measure(effort: Effort) -> Result<()> {
     Ok(())
 }
 
-fn take_turn(daemons: Daemons, scratch: &Scratch, url: &str, push: &Push, seconds: u64) -> Result<Vec<f64>> {
+fn take_turn(daemons: Daemons, ground: &Ground, seconds: u64) -> Result<Vec<f64>> {
+    let Ground { scratch, url, push, .. } = ground;
     let socket = scratch.path().join("log.sock");
     let stop = Arc::new(AtomicBool::new(false));
     let playing = daemons.play(socket.clone(), Arc::clone(&stop));

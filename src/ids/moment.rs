@@ -1,4 +1,4 @@
-//! A moment of the wall clock: for people and for files. Never for a timer.
+//! A moment of the wall clock: for people and for files, never for a timer; and how long something took.
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::{Serialize, Serializer};
@@ -8,6 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Milliseconds since 1970, UTC. For people and in JSON: RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
+
+/// Whole milliseconds, as messages and records have them.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 const DAY: u64 = 86_400_000;
 /// The end of the year 9999, after which RFC 3339 has no form.

@@ -80,6 +80,17 @@ impl<S: Message> Sender<S> {
         self.queue(message, None)
     }
 
+    /// Queues a message that may as well be lost: a quarter of the room is left to all others.
+    ///
+    /// # Errors
+    /// As [`Sender::send`], and where three quarters of [`QUEUE`] are unread.
+    pub fn offer(&self, message: &S) -> Result<(), NotTaken> {
+        if self.handle.0.state().waiting > QUEUE / 4 * 3 {
+            return Err(NotTaken);
+        }
+        self.send(message)
+    }
+
     /// Queues a message with the descriptor that belongs to it.
     ///
     /// # Errors
@@ -103,8 +114,7 @@ impl<S: Message> Sender<S> {
                 state.waiting += added;
             }
             _ => {
-                let mut bytes = Vec::new();
-                frame::encode(message, &mut bytes).map_err(|_| NotTaken)?;
+                let bytes = frame::framed(message).map_err(|_| NotTaken)?;
                 state.waiting += bytes.len();
                 state.pieces.push_back(Piece { bytes, descriptor });
             }
@@ -294,6 +304,7 @@ async fn write_piece(stream: &UnixStream, piece: &Piece) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::ids::OrderId;
+    use crate::wire::listener::{FromListener, ToListener};
     use crate::wire::worker::{FromWorker, ToWorker};
     use std::io::{Read, Write};
 
@@ -350,6 +361,23 @@ mod tests {
                 sent += 1;
                 assert!(sent < (QUEUE as u64), "the buffer has no bound");
             }
+        });
+    }
+
+    #[test]
+    fn what_may_be_lost_leaves_room_for_what_may_not() {
+        run(async {
+            let (a, _b) = pair();
+            let (sender, _keep) = open::<FromListener, ToListener>(a).unwrap();
+            let mut lost = false;
+            for _ in 0..QUEUE {
+                lost = sender.offer(&FromListener::Lost(1)).is_err();
+                if lost {
+                    break;
+                }
+            }
+            assert!(lost, "the buffer has no bound");
+            sender.send(&FromListener::Closed).unwrap();
         });
     }
 

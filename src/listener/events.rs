@@ -1,7 +1,8 @@
 //! What became of each request, said to the supervisor. Runs in `gwg-listener`.
 //!
 //! Each request makes exactly one event, however it ends: [`Record`] says it when it is dropped.
-//! Where the supervisor does not keep up events are lost, and counted.
+//! Where the supervisor does not keep up events are lost, and counted: a listener that is to say that it has closed
+//! its socket must not find its link full of them.
 
 use crate::audit::{Claim, DeliveryEvent, DeliveryResult, Rejected};
 use crate::ids::{DeliveryId, RepoId};
@@ -26,7 +27,7 @@ impl Events {
     /// Says what became of a request.
     fn say(&self, event: DeliveryEvent) {
         self.say_lost();
-        if self.supervisor.send(&FromListener::Delivery(event)).is_err() {
+        if self.supervisor.offer(&FromListener::Delivery(event)).is_err() {
             self.lost.set(self.lost.get().saturating_add(1));
         }
     }
@@ -34,7 +35,7 @@ impl Events {
     /// Says how many events were lost, where some were and the supervisor takes messages again.
     pub fn say_lost(&self) {
         let lost = self.lost.get();
-        if lost > 0 && self.supervisor.send(&FromListener::Lost(lost)).is_ok() {
+        if lost > 0 && self.supervisor.offer(&FromListener::Lost(lost)).is_ok() {
             self.lost.set(0);
         }
     }

@@ -143,9 +143,10 @@ impl Segment {
     fn new(planted: &str) -> io::Result<Self> {
         const PAGE: usize = 4096;
         let key = process::id().cast_signed() | 0x6f00_0000;
-        // SAFETY: the segment is made here, a page long, and mapped; what is planted is shorter.
+        // One that was killed may have left its own, and numbers of processes come again.
+        // SAFETY: the segment is a page long, and mapped; what is planted is shorter.
         unsafe {
-            let id = Errno::result(libc::shmget(key, PAGE, libc::IPC_CREAT | libc::IPC_EXCL | 0o600))?;
+            let id = Errno::result(libc::shmget(key, PAGE, libc::IPC_CREAT | 0o600))?;
             let address = libc::shmat(id, std::ptr::null(), 0);
             if address.addr() == usize::MAX {
                 return Err(io::Error::last_os_error());

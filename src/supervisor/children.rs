@@ -174,6 +174,8 @@ impl Supervisor {
         match role {
             // A reload may have brought another one meanwhile.
             Role::Listener if self.listener.is_some() => {}
+            // It was started, and not all listeners could be given their links.
+            Role::Worker if self.worker.is_some() => {}
             Role::Listener => {
                 let started = self.restart_listener();
                 self.retry_start(role, started);

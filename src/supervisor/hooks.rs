@@ -14,7 +14,7 @@ use crate::audit::event::Hook;
 use crate::config::HookBrief;
 use crate::confine::spawn::Account;
 use crate::confine::{Role, descriptors};
-use crate::ids::{RepoId, UpdateId};
+use crate::ids::{RepoId, UpdateId, millis};
 use crate::link::{self, LinkError, Receiver};
 use crate::wire::hook::{Brief, End, FromHook, On, Run};
 use crate::wire::worker::HookEnded;
@@ -188,7 +188,7 @@ impl Watch {
     }
 
     fn end(&self, told: Option<End>, exit: Exit) -> HookEnded {
-        let ms = u64::try_from(self.process.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ms = millis(self.process.since.elapsed());
         // Killed at the last moment: what it told may not be true any more.
         let told = told.filter(|_| exit.status.is_some_and(|status| status.success()));
         self.journal.hook_ended(self.wanted, self.about(), told.ok_or(exit), ms);

@@ -9,7 +9,7 @@ use super::run::Supervisor;
 use crate::audit::Step;
 use crate::confine::Role;
 use crate::confine::host::Level;
-use crate::ids::{Moment, OrderId, RepoId};
+use crate::ids::{Moment, OrderId, RepoId, millis};
 use crate::wire::control;
 use crate::wire::listener::ToListener;
 use crate::wire::order::Progress;
@@ -128,8 +128,7 @@ impl Supervisor {
 }
 
 fn started(process: &Process) -> Moment {
-    let ago = u64::try_from(process.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Moment::from_millis(Moment::now().millis().saturating_sub(ago))
+    Moment::from_millis(Moment::now().millis().saturating_sub(millis(process.since.elapsed())))
 }
 
 /// How a reload ended, for who asked for it.

@@ -174,17 +174,26 @@ pub fn leave_locked(lock: Flock<File>) -> io::Result<OwnedFd> {
 /// # Errors
 /// The environment names none.
 pub fn state_directory() -> io::Result<PathBuf> {
-    let from = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    // systemd gives a list where a unit names several; the first is the unit's own.
-    let first = |path: PathBuf| path.to_str().and_then(|text| text.split(':').next()).map_or(path.clone(), PathBuf::from);
-    if let Some(path) = from("STATE_DIRECTORY") {
-        return Ok(first(path));
+    if let Some(path) = directory_of_unit("STATE_DIRECTORY") {
+        return Ok(path);
     }
     if nix::unistd::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/gwg"));
     }
-    let state = from("XDG_STATE_HOME").or_else(|| from("HOME").map(|home| home.join(".local/state")));
+    let state = directory_of("XDG_STATE_HOME").or_else(|| directory_of("HOME").map(|home| home.join(".local/state")));
     state.map(|path| path.join("gwg")).ok_or_else(|| io::Error::other("no place for the state: set STATE_DIRECTORY"))
+}
+
+/// The directory that a variable of the environment names.
+pub fn directory_of(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// The same of a variable that systemd sets: it gives a list where a unit names several, of which the first is
+/// the unit's own.
+pub fn directory_of_unit(variable: &str) -> Option<PathBuf> {
+    let path = directory_of(variable)?;
+    Some(path.to_str().and_then(|text| text.split(':').next()).map_or(path.clone(), PathBuf::from))
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

@@ -118,6 +118,10 @@ impl Supervisor {
 
     /// The worker tells what was deployed.
     pub fn hear_recalled(&mut self, birth: Birth, tree: DirectoryId, deployed: Option<CommitId>) {
+        // It was asked before the end began.
+        if self.stopping {
+            return;
+        }
         let Some(prune) = self.pruning.as_ref().filter(|prune| matches!(prune.at, At::Asked(asked) if asked == tree)) else {
             return self.accuse(Role::Worker, birth, "it tells of a tree that nobody asked for");
         };

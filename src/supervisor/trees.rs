@@ -109,16 +109,16 @@ impl Trees {
         if lines.is_empty() {
             return Ok(());
         }
-        let options = || File::options().append(true).create(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(&self.path);
-        options()?.write_all(lines)
+        let mut file = File::options().append(true).create(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(&self.path)?;
+        file.write_all(lines)
     }
 
     fn write_anew(&self) -> io::Result<()> {
         let mut lines = Vec::new();
         self.known.iter().for_each(|(directory, tree)| add(&mut lines, directory.clone(), Some(tree)));
         let beside = self.path.with_extension("new");
-        let open = || File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside);
-        open()?.write_all(&lines)?;
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&lines)?;
         fs::rename(beside, &self.path)
     }
 }

@@ -21,7 +21,7 @@ pub fn check(files: &[KnownHosts], endpoint: &Endpoint, key: &[u8]) -> Result<()
     let fingerprint = format!("SHA256:{}", STANDARD_NO_PAD.encode(digest));
     let line = format!("{name} {} {}", known_hosts::kind(key).unwrap_or("?"), STANDARD.encode(key));
     let if_it_is_right = format!(
-        "if {fingerprint} is its fingerprint, add this line to the repository's knownHosts file or to /etc/ssh/ssh_known_hosts, and restart gwg: {line}"
+        "if {fingerprint} is its fingerprint, add this line to the repository's knownHosts file or to /etc/ssh/ssh_known_hosts, and run `gwg reload`: {line}"
     );
     let message = match known_hosts::check(files, host, *port, key) {
         Verdict::Known => return Ok(()),
@@ -62,7 +62,7 @@ mod tests {
             assert_eq!(fault.reason, Reason::HostKey);
             // ssh-keygen -lf says this of the key above.
             assert!(fault.message.contains("SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"), "{fault}");
-            let (_, line) = fault.message.split_once("restart gwg: ").unwrap();
+            let (_, line) = fault.message.split_once("`gwg reload`: ").unwrap();
             let files = [KnownHosts { source: "new".into(), text: line.into() }];
             assert_eq!(check(&files, &endpoint, &key), Ok(()), "{line}");
             assert_eq!(preferences(&files, &endpoint), format!("{line}\n"));

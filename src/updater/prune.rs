@@ -6,6 +6,8 @@
 //! directory that is held open; so whatever is swapped meanwhile, nothing else goes. A deletion that was killed
 //! is taken up by the next.
 
+mod look;
+
 use super::beneath::{self, Kind};
 use super::failure::Fault;
 use super::tree::{self, Tree};
@@ -13,23 +15,18 @@ use super::{crash, fetch, gitdir, libgit2, place};
 use crate::audit::{Kept, Pruned};
 use crate::brief::updater::{Brief, Prune};
 use crate::confine::reach::Reach;
-use git2::{ObjectType, Oid, Repository};
+use git2::Repository;
+use look::{Files, Stamp, Wanted, join, shown};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, readlinkat};
 use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr};
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// All that stands in a `.git` that only gwg has written. Others are a person's: hooks, stashes, worktrees.
 const OURS: [&[u8]; 11] =
     [b"HEAD", b"ORIG_HEAD", b"FETCH_HEAD", b"config", b"gwg", b"index", b"logs", b"objects", b"packed-refs", b"refs", b"shallow"];
-/// Directories that lie in one another; each is open while those in it are looked at.
-const DEPTH_MAX: usize = 200;
 
 /// Why a tree stays, and what tells so in the log.
 struct Stop(Kept, String);
@@ -175,18 +172,14 @@ impl<'a> Pruner<'a> {
     fn look(&self, tree: &Tree) -> Result<Files, Stop> {
         let repo = tree.repository(self.brief)?;
         self.check_refs(&repo)?;
-        let mut wanted = Wanted::default();
-        wanted.add(&repo, &repo.head()?.peel_to_tree()?, &[], 0)?;
+        let wanted = Wanted::of(&repo, &repo.head()?.peel_to_tree()?)?;
         let trigger = self.brief.trigger.as_deref().and_then(|path| path.strip_prefix(&self.brief.directory).ok());
-        let trigger = trigger.map(|path| path.as_os_str().as_bytes().to_vec());
-        let mut looked = Looked { device: self.stat.st_dev, wanted: &wanted, trigger, files: BTreeMap::new() };
-        looked.directory(&tree.root, &[])?;
+        let files = look::look(&tree.root, self.stat.st_dev, &wanted, trigger)?;
         let begun = gitdir::is_removal_begun(&tree.private).map_err(|errno| self.errno(".git/gwg", errno))?;
-        let gone = wanted.files.keys().find(|path| !looked.files.contains_key(*path));
+        let gone = wanted.files().find(|path| !files.contains_key(*path));
         if let Some(path) = gone.filter(|_| !begun) {
             return Err(Stop(Kept::Changed, format!("{} was removed", shown(path))));
         }
-        let files = looked.files;
         Ok(Files { files, directories: wanted.directories })
     }
 
@@ -213,7 +206,7 @@ impl<'a> Pruner<'a> {
             if path.is_empty() && name.as_c_str() == c".git" {
                 continue;
             }
-            let below = join(path, &name);
+            let below = join(path, name.to_bytes());
             let errno = |errno| self.errno(shown(&below), errno);
             let Some(stat) = beneath::look(directory, &name).map_err(errno)? else { continue };
             if files.files.get(&below).is_some_and(|stamp| *stamp == Stamp::of(&stat)) {
@@ -228,128 +221,6 @@ impl<'a> Pruner<'a> {
         }
         Ok(())
     }
-}
-
-/// What may be removed.
-struct Files {
-    files: BTreeMap<Vec<u8>, Stamp>,
-    directories: BTreeSet<Vec<u8>>,
-}
-
-/// What tells a file from another, and from itself when it was written to.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    size: i64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(stat: &FileStat) -> Self {
-        Self { inode: stat.st_ino, size: stat.st_size, modified: (stat.st_mtime, stat.st_mtime_nsec) }
-    }
-}
-
-/// What the commit has.
-#[derive(Default)]
-struct Wanted {
-    /// With the digest of its content, and its mode.
-    files: BTreeMap<Vec<u8>, (Oid, i32)>,
-    /// Submodules, whose directories stay empty, among them.
-    directories: BTreeSet<Vec<u8>>,
-}
-
-impl Wanted {
-    fn add(&mut self, repo: &Repository, tree: &git2::Tree<'_>, path: &[u8], depth: usize) -> Result<(), Stop> {
-        if depth > DEPTH_MAX {
-            return Err(Stop(Kept::Failed, format!("{} is more than {DEPTH_MAX} directories deep", shown(path))));
-        }
-        for entry in tree {
-            let below = [path, if path.is_empty() { b"" } else { b"/" }, entry.name_bytes()].concat();
-            match entry.kind() {
-                Some(ObjectType::Tree) => {
-                    self.add(repo, &repo.find_tree(entry.id())?, &below, depth + 1)?;
-                    self.directories.insert(below);
-                }
-                Some(ObjectType::Blob) => drop(self.files.insert(below, (entry.id(), entry.filemode()))),
-                _ => drop(self.directories.insert(below)),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A walk through the work tree.
-struct Looked<'a> {
-    device: u64,
-    wanted: &'a Wanted,
-    trigger: Option<Vec<u8>>,
-    files: BTreeMap<Vec<u8>, Stamp>,
-}
-
-impl Looked<'_> {
-    fn directory(&mut self, directory: &OwnedFd, path: &[u8]) -> Result<(), Stop> {
-        let failed = |path: &[u8], errno: Errno| Stop(Kept::Failed, format!("{}: {}", shown(path), errno.desc()));
-        for (name, _) in beneath::list(directory).map_err(|errno| failed(path, errno))? {
-            if path.is_empty() && name.as_c_str() == c".git" {
-                continue;
-            }
-            let below = join(path, &name);
-            let Some(stat) = beneath::look(directory, &name).map_err(|errno| failed(&below, errno))? else { continue };
-            let untracked = || Stop(Kept::Untracked, format!("{} is not in the commit", shown(&below)));
-            if stat.st_dev != self.device {
-                return Err(untracked());
-            }
-            match (Kind::of(&stat), self.wanted.files.get(&below)) {
-                (Kind::Directory, None) if self.wanted.directories.contains(&below) => {
-                    let lower = beneath::open_directory(directory, name.as_c_str()).map_err(|errno| failed(&below, errno))?;
-                    self.directory(&lower, &below)?;
-                    continue;
-                }
-                // gwg itself has made it.
-                (Kind::File, None) if stat.st_size == 0 && self.trigger.as_ref() == Some(&below) => {}
-                (Kind::File | Kind::Link, Some((id, mode))) => {
-                    let same = is_same(directory, &name, &stat, *id, *mode).map_err(|errno| failed(&below, errno))?;
-                    if !same {
-                        return Err(Stop(Kept::Changed, format!("{} was changed", shown(&below))));
-                    }
-                }
-                (Kind::File | Kind::Link | Kind::Directory | Kind::Special, _) => return Err(untracked()),
-            }
-            self.files.insert(below, Stamp::of(&stat));
-        }
-        Ok(())
-    }
-}
-
-/// Whether what stands there is what the commit has: by its bytes.
-fn is_same(directory: &OwnedFd, name: &CString, stat: &FileStat, id: Oid, mode: i32) -> nix::Result<bool> {
-    let is_link = mode == 0o120_000;
-    if (Kind::of(stat) == Kind::Link) != is_link {
-        return Ok(false);
-    }
-    let bytes = if is_link {
-        readlinkat(directory, name.as_c_str())?.into_encoded_bytes()
-    } else {
-        if (stat.st_mode & 0o100 != 0) != (mode & 0o100 != 0) {
-            return Ok(false);
-        }
-        let file = beneath::open(directory, name.as_c_str(), OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0)?;
-        let mut bytes = Vec::new();
-        let length = u64::try_from(stat.st_size).unwrap_or_default();
-        let read = File::from(file).take(length + 1).read_to_end(&mut bytes);
-        read.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-        bytes
-    };
-    Ok(Oid::hash_object(ObjectType::Blob, &bytes).is_ok_and(|found| found == id))
-}
-
-fn join(path: &[u8], name: &CString) -> Vec<u8> {
-    [path, if path.is_empty() { b"" } else { b"/" }, name.to_bytes()].concat()
-}
-
-fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
 }
 
 #[cfg(test)]

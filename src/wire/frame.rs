@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 const HEADER: usize = 4;
 
@@ -121,13 +121,20 @@ impl<M> Drop for Decoder<M> {
 /// # Errors
 /// Those of writing, or a message above its own bound.
 pub fn write<M: Message>(to: &mut impl Write, message: &M) -> io::Result<()> {
-    // Room for all of it at once: a buffer that grows leaves unwiped copies behind.
+    let buffer = Zeroizing::new(framed(message).map_err(io::Error::other)?);
+    to.write_all(&buffer)
+}
+
+/// One frame. Its buffer has room for all of it at once: one that grows leaves unwiped copies behind.
+///
+/// # Errors
+/// A message above its own bound.
+pub fn framed<M: Message>(message: &M) -> Result<Vec<u8>, WireError> {
     let mut length = Length(HEADER);
-    bincode::serde::encode_into_std_write(message, &mut length, bincode::config::standard()).map_err(io::Error::other)?;
-    let mut buffer = Vec::with_capacity(length.0);
-    let result = encode(message, &mut buffer).map_err(io::Error::other).and_then(|()| to.write_all(&buffer));
-    buffer.zeroize();
-    result
+    bincode::serde::encode_into_std_write(message, &mut length, bincode::config::standard()).map_err(|_| WireError::TooLong(0))?;
+    let mut buffer = Zeroizing::new(Vec::with_capacity(length.0));
+    encode(message, &mut buffer)?;
+    Ok(std::mem::take(&mut *buffer))
 }
 
 /// Counts what is written.

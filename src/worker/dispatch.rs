@@ -11,7 +11,7 @@ use super::state::State;
 use crate::audit::{Failure, HostKey, Reason, Step, UpdateEvent, UpdateResult};
 use crate::brief::Key;
 use crate::brief::worker::Repo;
-use crate::ids::{CommitId, DirectoryId, OrderId, RepoId};
+use crate::ids::{CommitId, DirectoryId, OrderId, RepoId, millis};
 use crate::link::{self, Receiver};
 use crate::wire::hook::Run;
 use crate::wire::order::{FromUpdater, Order, Outcome, Progress, Report};
@@ -291,10 +291,6 @@ impl Allowance {
         self.used += 1;
         self.used <= 8 + 2 * (now - self.since).as_millis() / Progress::PACE.as_millis()
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use crate::audit::{Cause, UpdateEvent, UpdateResult};
 use crate::brief::worker::Schedule;
-use crate::ids::{CommitId, DeliveryId, Moment, RepoId, UpdateId};
+use crate::ids::{CommitId, DeliveryId, Moment, RepoId, UpdateId, millis};
 use crate::wire::job::Verdict;
 use crate::wire::worker::Standing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -105,8 +105,7 @@ impl Slot {
             (Some(running), mark) => Standing::Running { cause: running.cause, again: mark.is_some() },
             (None, Some(mark)) => {
                 let wait = self.waits_until(now).map_or(Duration::ZERO, |until| until - now);
-                let in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                Standing::Due { cause: mark.cause, in_ms, failed: self.failed, announced: mark.announced }
+                Standing::Due { cause: mark.cause, in_ms: millis(wait), failed: self.failed, announced: mark.announced }
             }
             (None, None) => Standing::Quiet,
         }

@@ -9,7 +9,7 @@ use super::due::{Due, Mark, Retry, Went};
 use super::state::State;
 use crate::audit::{UpdateEvent, UpdateResult};
 use crate::brief::worker::{Repo, Schedule};
-use crate::ids::{CommitId, RepoId, UpdateId};
+use crate::ids::{CommitId, RepoId, UpdateId, millis};
 use crate::wire::hook::{On, Run};
 use crate::wire::worker::HookEnded;
 use std::collections::{BTreeMap, VecDeque};
@@ -185,10 +185,6 @@ impl Ending<'_> {
         let Retry { attempt, wait, .. } = self.due.end(repo, went, self.now, self.chance)?;
         Some(UpdateResult::AnnouncedNotSeen { announced: mark.announced?, new, attempt, next_ms: millis(wait) })
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! (`dispatch`). Takes orders from the supervisor only.
 
 mod brief;
+mod calendar;
 mod dispatch;
 mod due;
 mod hooks;

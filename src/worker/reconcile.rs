@@ -2,7 +2,7 @@
 //! worker.
 
 use crate::audit::{ReconcileCause, ReconcileEvent, UpdateEvent, UpdateResult};
-use crate::ids::RepoId;
+use crate::ids::{RepoId, millis};
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -65,7 +65,7 @@ impl Reconcile {
 impl Running {
     fn end(&self, now: Instant) -> ReconcileEvent {
         let Self { cause, since, repos, behind, failed, left: _ } = *self;
-        let ms = u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
+        let ms = millis(now.saturating_duration_since(since));
         ReconcileEvent::End { cause, repos, behind, failed, ms }
     }
 }

@@ -2,6 +2,7 @@
 //! what is due. Runs in the worker, one thread.
 
 use super::brief::Brief;
+use super::calendar::Calendar;
 use super::dispatch::{Closing, Dispatch, Heard};
 use super::due::{Due, Mark};
 use super::hooks::{Ending, Hooks};
@@ -23,9 +24,6 @@ use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-
-/// Reconciles that a listener's crashes cause are at least this far apart.
-const CRASH_RECONCILE: Duration = Duration::from_secs(300);
 
 /// Runs until the supervisor ends it, or until it has stopped as asked.
 ///
@@ -102,8 +100,7 @@ struct Worker {
     stopping: bool,
     /// Nothing is started for now.
     holding: bool,
-    next_reconcile: Option<Instant>,
-    crash_reconcile: Option<Instant>,
+    calendar: Calendar,
     /// The comparison that runs.
     reconcile: Reconcile,
 }
@@ -116,10 +113,10 @@ impl Worker {
         told: mpsc::UnboundedSender<Heard>,
         read: mpsc::UnboundedSender<(Generation, io::Result<Brief>)>,
     ) -> Self {
-        let now = Instant::now();
         let hooks = Hooks::new(brief.schedule);
+        let calendar = Calendar::new(brief.schedule.reconcile(), Instant::now(), chance());
         let due = Due::new(brief.schedule, brief.repos.keys().copied()).numbered_since(Moment::now());
-        let mut worker = Self {
+        Self {
             supervisor,
             listeners: Vec::new(),
             links: 0,
@@ -133,12 +130,9 @@ impl Worker {
             hooks,
             stopping: false,
             holding: false,
-            next_reconcile: None,
-            crash_reconcile: None,
+            calendar,
             reconcile: Reconcile::default(),
-        };
-        worker.plan_reconcile(now);
-        worker
+        }
     }
 
     /// Marks every repository for comparison with its remote, but those that wait for their first push.
@@ -259,9 +253,7 @@ impl Worker {
         for repo in &compared {
             self.due.renew(*repo, now);
         }
-        if self.brief.schedule.reconcile_s != before.schedule.reconcile_s {
-            self.plan_reconcile(now);
-        }
+        self.calendar.rebrief(self.brief.schedule.reconcile(), now, chance());
         say(&self.supervisor, &FromWorker::Committed(generation))?;
         // What the comparison that runs had left is compared by this one, but for what is gone.
         compared.extend(self.reconcile.left().filter(|repo| self.brief.repos.contains_key(repo)));
@@ -398,7 +390,7 @@ impl Worker {
         !(self.stopping || self.holding)
     }
 
-    /// Written while the updaters start; the key that lets them begin goes out after this.
+    /// Written, where they are new, while the updaters start; the key that lets them begin goes out after this.
     fn begin(&mut self, trees: &[DirectoryId]) {
         for tree in trees {
             if let Err(error) = self.state.begin(*tree) {
@@ -414,37 +406,16 @@ impl Worker {
     fn wake(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
         let due = self.due.wake().filter(|_| self.starts());
-        [due, self.next_reconcile].into_iter().flatten().fold(far, Instant::min)
-    }
-
-    fn plan_reconcile(&mut self, now: Instant) {
-        let every = Duration::from_secs(self.brief.schedule.reconcile_s);
-        // Up to a tenth later, so that many gateways don't all ask one forge at once.
-        self.next_reconcile = (!every.is_zero()).then(|| now + every + every.mul_f64(f64::from(chance() % 1000) / 10_000.0));
+        [due, self.calendar.wake()].into_iter().flatten().fold(far, Instant::min)
     }
 
     fn reconcile_by_clock(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        if self.next_reconcile.is_some_and(|at| at <= now) {
-            self.plan_reconcile(now);
-            self.reconcile(ReconcileCause::Timer, now)?;
-        }
-        Ok(())
+        self.calendar.take_due(now, chance()).map_or(Ok(()), |cause| self.reconcile(cause, now))
     }
 
-    /// A listener that crashes again and again must not make gwg ask every forge again and again.
     fn reconcile_after_crash(&mut self, now: Instant) -> io::Result<()> {
-        match self.crash_reconcile {
-            Some(last) if now < last + CRASH_RECONCILE => {
-                let soon = last + CRASH_RECONCILE;
-                self.next_reconcile = Some(self.next_reconcile.map_or(soon, |at| at.min(soon)));
-                Ok(())
-            }
-            _ => {
-                self.crash_reconcile = Some(now);
-                self.reconcile(ReconcileCause::ListenerCrash, now)
-            }
-        }
+        if self.calendar.crashed(now) { self.reconcile(ReconcileCause::ListenerCrash, now) } else { Ok(()) }
     }
 }
 

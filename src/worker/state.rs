@@ -1,5 +1,8 @@
-//! What survives a restart, for each work tree: what was last deployed, for which commit the trigger
-//! was last touched and the hook last ended well, and whether an update has begun and not ended.
+//! What survives a restart, for each work tree that gwg has ever begun to write: what was last deployed, for
+//! which commit the trigger was last touched and the hook last ended well.
+//!
+//! Whether a tree is half written stands nowhere: the next worker has every known tree compared with its
+//! remote, and an update writes whatever is not as the commit has it.
 //!
 //! Runs in the worker, on a file that the supervisor opened: the worker opens none. The file is a
 //! redb database, which is whole after a crash at any moment. All records are kept in memory
@@ -13,8 +16,8 @@ use std::fs::File;
 
 /// Bytes of redb's page cache: the records stand in memory anyway.
 const CACHE: usize = 256 << 10;
-/// Dirty, deployed, triggered.
-type Record = (bool, Option<&'static [u8; 20]>, Option<&'static [u8; 20]>);
+/// Deployed, triggered.
+type Record = (Option<&'static [u8; 20]>, Option<&'static [u8; 20]>);
 const TREES: TableDefinition<'_, &[u8; 32], Record> = TableDefinition::new("trees");
 
 /// Of those trees that have a hook. A table of its own: a file of an older version has none.
@@ -25,8 +28,6 @@ type Opener = Box<dyn Fn() -> Result<Database, redb::Error>>;
 /// What is known of one work tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tree {
-    /// An update has begun and not ended: the tree may be half written.
-    pub dirty: bool,
     /// The commit that was last deployed in full.
     pub deployed: Option<CommitId>,
     /// The commit for which the trigger was last touched.
@@ -66,10 +67,10 @@ impl State {
         let hooked = read.open_table(HOOKED)?;
         for record in read.open_table(TREES)?.iter()? {
             let (directory, tree) = record?;
-            let (dirty, deployed, triggered) = tree.value();
+            let (deployed, triggered) = tree.value();
             let commit = |bytes: &[u8; 20]| CommitId::from_bytes(*bytes);
             let hooked = hooked.get(directory.value())?.map(|bytes| commit(bytes.value()));
-            let tree = Tree { dirty, deployed: deployed.map(commit), triggered: triggered.map(commit), hooked };
+            let tree = Tree { deployed: deployed.map(commit), triggered: triggered.map(commit), hooked };
             trees.insert(DirectoryId::from_digest(*directory.value()), tree);
         }
         drop((hooked, read));
@@ -86,13 +87,13 @@ impl State {
         self.trees.contains_key(&directory)
     }
 
-    /// An update begins.
+    /// An update begins, or is promised: the work tree is known from now on.
     ///
     /// # Errors
     /// The record could not be written; it counts in memory all the same.
     pub fn begin(&mut self, directory: DirectoryId) -> Result<(), redb::Error> {
-        let tree = self.tree(directory);
-        self.put(directory, Tree { dirty: true, ..tree })
+        // A known one is written down already, unless the disk did not take it.
+        if self.knows(directory) && self.database.is_some() { Ok(()) } else { self.put(directory, self.tree(directory)) }
     }
 
     /// An update ended well, its trigger included.
@@ -101,7 +102,7 @@ impl State {
     /// As [`State::begin`].
     pub fn deployed(&mut self, directory: DirectoryId, commit: CommitId) -> Result<(), redb::Error> {
         let hooked = self.tree(directory).hooked;
-        self.put(directory, Tree { dirty: false, deployed: Some(commit), triggered: Some(commit), hooked })
+        self.put(directory, Tree { deployed: Some(commit), triggered: Some(commit), hooked })
     }
 
     /// The hook for this commit ended well.
@@ -148,7 +149,7 @@ fn write<'a>(database: &Database, trees: impl IntoIterator<Item = (&'a Directory
                 hooked.insert(directory.as_bytes(), commit.as_bytes())?;
             }
             let (deployed, triggered) = (tree.deployed.as_ref().map(CommitId::as_bytes), tree.triggered.as_ref().map(CommitId::as_bytes));
-            table.insert(directory.as_bytes(), (tree.dirty, deployed, triggered))?;
+            table.insert(directory.as_bytes(), (deployed, triggered))?;
         }
     }
     Ok(begin.commit()?)
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_deployed_survives_and_so_does_a_begun_update() {
+    fn what_was_deployed_survives_and_so_does_a_begun_update_which_changes_nothing_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         let (one, two) = (DirectoryId::from_digest([1; 32]), DirectoryId::from_digest([2; 32]));
@@ -187,15 +188,16 @@ mod tests {
         state.begin(two).unwrap();
         drop(state);
         let mut state = open(&path).unwrap();
-        assert_eq!(state.tree(one), Tree { dirty: false, deployed: Some(commit), triggered: Some(commit), hooked: None });
-        assert_eq!(state.tree(two), Tree { dirty: true, ..Tree::default() });
+        assert_eq!(state.tree(one), Tree { deployed: Some(commit), triggered: Some(commit), hooked: None });
+        assert!(state.knows(two));
+        assert_eq!(state.tree(two), Tree::default());
         state.hooked(one, commit).unwrap();
         state.begin(one).unwrap();
         state.forget(two).unwrap();
         drop(state);
         let state = open(&path).unwrap();
         assert!(!state.knows(two));
-        assert_eq!(state.tree(one), Tree { dirty: true, deployed: Some(commit), triggered: Some(commit), hooked: Some(commit) });
+        assert_eq!(state.tree(one), Tree { deployed: Some(commit), triggered: Some(commit), hooked: Some(commit) });
     }
 
     #[test]
@@ -220,7 +222,7 @@ mod tests {
         drop(state);
         let state = open(&path).unwrap();
         assert_eq!(state.tree(one).deployed, Some(commit));
-        assert!(state.tree(two).dirty);
+        assert!(state.knows(two));
     }
 
     /// A file on a disk that may be full.

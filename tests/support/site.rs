@@ -80,22 +80,32 @@ impl Ground {
 impl Site {
     /// A running gateway that has deployed the remote's first commit.
     pub fn new() -> Self {
-        let ground = Ground::new();
-        let repo = ground.repo();
-        let site = ground.start_with(repo);
-        site.tree().wait_for(&site.remote.head(), None);
-        site.gateway.wait_for_log(0, PATH, &["update ok"]);
-        site
+        Self::deployed(Ground::new(), Config::new())
     }
 
     /// The same, whose requests are accounted for: end with [`account::assert_exact`].
     pub fn audited() -> Self {
         let ground = Ground::new();
-        let (repo, config) = (ground.repo(), account::config(&ground.scratch));
+        let config = account::config(&ground.scratch);
+        Self::deployed(ground, config)
+    }
+
+    fn deployed(ground: Ground, config: Config) -> Self {
+        let repo = ground.repo();
         let site = ground.start(config.repo(repo));
         site.tree().wait_for(&site.remote.head(), None);
         site.gateway.wait_for_log(0, PATH, &["update ok"]);
         site
+    }
+
+    /// Publishes a change and delivers it to that path; its updater is connected to the remote, which holds it up.
+    pub fn deliver_held_up(&self, path: &str) -> String {
+        let seen = self.daemon.server().seen();
+        self.daemon.set(Mode::Hold);
+        let commit = self.remote.publish(&[("README", "held up\n")]);
+        self.gateway.deliver(path, &commit);
+        self.daemon.server().wait_for_more_than(seen);
+        commit
     }
 
     /// The deployed tree.

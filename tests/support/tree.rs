@@ -39,11 +39,16 @@ impl Tree {
     }
 
     /// Waits until the tree is at the commit and the trigger has been touched since `before`, then
-    /// asks git whether all is well.
+    /// asks git whether all is well. Without a `before`, a trigger that is there already may be of an earlier
+    /// update: then this one's end is waited for.
     pub fn wait_for(&self, commit: &str, before: Option<SystemTime>) {
+        let unclear = before.is_none() && self.touched().is_some();
         wait::until_true(&format!("{} is at {commit} and the trigger touched", self.directory.display()), || {
             self.head().as_deref() == Some(commit) && self.touched() != before
         });
+        if unclear {
+            wait::until_true("the update has ended", || self.ailment().is_none());
+        }
         self.assert_healthy();
     }
 

@@ -73,12 +73,13 @@ struct Story {
 
 impl Book {
     /// Takes another configuration. What was known of a repository that is still there stays; of a new
-    /// one, what the history tells. An id belongs to its work tree, whatever else is said of that.
+    /// one, what the history tells. An id belongs to its work tree, whatever else is said of that. Gives those
+    /// that are gone, with their names.
     pub fn configure<'a, 'h>(
         &mut self,
         repos: impl IntoIterator<Item = (RepoId, RepoInfo<'a>)>,
         history: impl Iterator<Item = &'h Record>,
-    ) {
+    ) -> Vec<(RepoId, Arc<str>)> {
         let mut known = std::mem::take(&mut self.entries);
         let mut new: HashMap<Arc<str>, Story> = HashMap::new();
         for (id, told) in repos {
@@ -93,6 +94,12 @@ impl Book {
             };
             self.entries.insert(id, entry);
         }
+        self.recall(new, history);
+        known.into_iter().map(|(id, entry)| (id, entry.info.name)).collect()
+    }
+
+    /// Begins the stories of new repositories with what the history tells.
+    fn recall<'h>(&mut self, mut new: HashMap<Arc<str>, Story>, history: impl Iterator<Item = &'h Record>) {
         if new.is_empty() {
             return;
         }

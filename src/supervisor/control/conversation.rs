@@ -301,6 +301,11 @@ async fn follow(client: &mut Client, house: &House, event: Event, open: &mut BTr
             }
             return Ok(());
         }
+        // No update of it will be told any more.
+        Event::Removed(id, name) if open.contains_key(&id) => {
+            return Err(Stop::Refused(Refusal::Unknown { name: name.to_string(), nearest: None }));
+        }
+        Event::Removed(..) => return Ok(()),
         Event::Step(id, step) => (id, Happens::Step(step)),
         Event::Progress(id, progress) => (id, Happens::Progress(progress)),
         Event::Update(id, result) => (id, Happens::Update(result)),

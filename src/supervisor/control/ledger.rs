@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 const UNREAD: usize = 65_536;
 
 /// What a watcher hears, in the order in which it happens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Event {
     /// The worker has marked the repository for an operator.
     Marked(RepoId),
@@ -28,6 +28,8 @@ pub enum Event {
     Progress(RepoId, Progress),
     /// Its update started or ended.
     Update(RepoId, UpdateResult),
+    /// A reload has removed it; its name.
+    Removed(RepoId, Arc<str>),
     /// The worker has ended, and its marks with it; the next one compares everything.
     WorkerGone,
 }
@@ -83,7 +85,8 @@ impl Ledger {
         let mut pages = self.open();
         pages.alert_after = alert_after;
         let Pages { book, history, .. } = &mut *pages;
-        book.configure(repos, history.records());
+        let removed = book.configure(repos, history.records());
+        removed.into_iter().for_each(|(repo, name)| pages.tell(Event::Removed(repo, name)));
     }
 
     /// A request was answered.
@@ -175,7 +178,7 @@ impl Pages {
     }
 
     fn tell(&mut self, event: Event) {
-        self.watchers.retain(|watcher| watcher.try_send(event).is_ok());
+        self.watchers.retain(|watcher| watcher.try_send(event.clone()).is_ok());
     }
 
     fn keep(&mut self, record: Record, now: Instant) {

@@ -1,5 +1,6 @@
 //! Where the control socket is. Runs in the supervisor and in the operator's commands.
 
+use crate::supervisor::places::{directory_of, directory_of_unit};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,14 +13,13 @@ pub const NAME: &str = "control.sock";
 /// # Errors
 /// The environment names none of them.
 pub fn own(state: impl FnOnce() -> io::Result<PathBuf>) -> io::Result<PathBuf> {
-    if let Some(path) = from("RUNTIME_DIRECTORY") {
-        // systemd gives a list where a unit names several; the first is the unit's own.
-        return Ok(path.to_str().and_then(|text| text.split(':').next()).map_or(path.clone(), PathBuf::from));
+    if let Some(path) = directory_of_unit("RUNTIME_DIRECTORY") {
+        return Ok(path);
     }
     if nix::unistd::geteuid().is_root() {
         return Ok(PathBuf::from(ROOTS));
     }
-    match from("XDG_RUNTIME_DIR") {
+    match directory_of("XDG_RUNTIME_DIR") {
         Some(path) => Ok(path.join("gwg")),
         None => state(),
     }
@@ -34,8 +34,4 @@ pub fn candidates(state: impl FnOnce() -> io::Result<PathBuf>) -> Vec<PathBuf> {
         places.push(PathBuf::from(ROOTS));
     }
     places.iter().map(|place| place.join(NAME)).collect()
-}
-
-fn from(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }

@@ -158,7 +158,7 @@ fn unknown_changed_and_revoked_host_keys_are_refused() {
     world.fails(Step::Fetch, Reason::HostKey, "is unknown; if SHA256:");
     // The line that the message gives is the one that helps.
     let said = world.said();
-    let (_, line) = said.split_once("restart gwg: ").unwrap();
+    let (_, line) = said.split_once("`gwg reload`: ").unwrap();
     set_known_hosts(&mut world, line.into());
     world.updates_to(world.tip("main"));
 

@@ -10,7 +10,7 @@ use super::processes::Process;
 use super::scratch::{LISTENER, UPDATER, WORKER};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use world::World;
 
 /// An attack, as the owned executables list it.
@@ -61,7 +61,6 @@ pub struct Outcome {
 /// The stand-in for the supervisor, running with some layers left out.
 pub struct StandIn {
     child: Child,
-    commands: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
@@ -77,10 +76,14 @@ impl StandIn {
             command.arg(format!("--without={without}"));
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (commands, answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let mut stand_in = Self { child, commands, answers };
-        writeln!(stand_in.commands, "{}", world.planted()).unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let mut stand_in = Self { child, answers };
+        stand_in.say(&world.planted());
         stand_in
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// Its process.
@@ -95,7 +98,7 @@ impl StandIn {
             world.remove_trigger();
         }
         let before = world.look(&attack.proof);
-        writeln!(self.commands, "{role}\t{}\t{}", attack.name, world.told()).unwrap();
+        self.say(&format!("{role}\t{}\t{}", attack.name, world.told()));
         let mut line = String::new();
         self.answers.read_line(&mut line).unwrap();
         let parts: Vec<_> = line.trim_end_matches('\n').split('\t').collect();
@@ -114,7 +117,7 @@ impl StandIn {
 
 impl Drop for StandIn {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // It hears the end of its commands, and clears away what the kernel would keep: shared memory.
         let _ = self.child.wait();
     }
 }
