@@ -1,8 +1,8 @@
 //! When it is time to make an object store smaller. Runs in the updater, at the end of each good update.
 
-use super::super::beneath;
-use super::super::tree::Tree;
 use super::{DAY_S, DONE, TRIED, stamp};
+use crate::updater::beneath;
+use crate::updater::tree::Tree;
 use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 use std::ffi::{CStr, CString};

@@ -6,9 +6,9 @@
 //! What nothing refers to is gathered in one pack for each day on which that was first seen, and goes two weeks after
 //! that day. The packs and their days stand in a file; where it is lost they count as seen today.
 
-use super::super::beneath;
 use super::reach::Reached;
 use super::store::{Pack, Store};
+use crate::updater::beneath;
 use git2::Oid;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::fd::OwnedFd;
@@ -152,8 +152,8 @@ fn base<'s>(used: &[&'s Pack], store: &Store, reached: &Reached) -> Option<&'s P
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::store::Loose;
     use super::*;
+    use crate::updater::store::Loose;
 
     fn id(byte: u8) -> Oid {
         Oid::from_bytes(&[byte; 20]).unwrap()

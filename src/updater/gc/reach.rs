@@ -4,9 +4,9 @@
 //! Refs are read here and not by libgit2, whose listing leaves out what it can't parse: what a ref like that keeps
 //! alive must not go.
 
-use super::super::beneath::{self, Kind};
 use super::store::{Store, id_of};
 use super::{Stop, at};
+use crate::updater::beneath::{self, Kind};
 use git2::{ObjectType, Odb, Oid, Repository};
 use std::collections::HashSet;
 use std::ffi::CStr;

@@ -1,9 +1,9 @@
 //! What stands in `.git/objects`: packs, loose objects, and what else keeps a store from being touched. Runs in the
 //! updater; distrusts who wrote it.
 
-use super::super::beneath::{self, Kind};
 use super::plan::Plan;
 use super::{DAY_S, Stop, at};
+use crate::updater::beneath::{self, Kind};
 use crate::wire::order::StoreSize;
 use git2::Oid;
 use nix::errno::Errno;

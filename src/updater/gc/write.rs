@@ -1,12 +1,12 @@
 //! New packs: written beside the store, read back, moved into place. Runs in the updater.
 
-use super::super::beneath;
-use super::super::tree::Tree;
 use super::plan::Plan;
 use super::reach::Reached;
 use super::store::named;
 use super::{Stop, WORKSHOP, at};
 use crate::brief::updater::Brief;
+use crate::updater::beneath;
+use crate::updater::tree::Tree;
 use git2::{Odb, Oid, Repository};
 use nix::fcntl::{OFlag, renameat};
 use nix::unistd::fsync;

@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const TODAY: u64 = 20_000;
+/// The real one: packs bear the time at which they were written.
+fn today() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400
+}
 
 impl World {
     /// So many pushes, each deployed.
@@ -33,7 +36,7 @@ impl World {
 
     fn gc_stops(&self) -> String {
         let before = self.listing();
-        let stop = run(open_root(&self.brief).unwrap(), &self.brief, TODAY).unwrap_err().to_string();
+        let stop = run(open_root(&self.brief).unwrap(), &self.brief, today()).unwrap_err().to_string();
         assert_eq!(self.listing(), before, "{stop}");
         stop
     }
@@ -82,7 +85,7 @@ fn many_pushes_leave_few_packs_and_the_same_objects() {
     let (packs, objects) = (world.packs(), world.objects());
     assert!(packs > 50);
 
-    let said = world.gc(TODAY);
+    let said = world.gc(today());
 
     assert!(said.starts_with(&format!("{packs} packs, 0 loose objects")), "{said}");
     assert!(world.packs() <= 2, "{said}");
@@ -91,7 +94,7 @@ fn many_pushes_leave_few_packs_and_the_same_objects() {
     assert!(!world.update().gc_due);
     // Settled: the same packs, byte for byte, and a file's inode tells that they were not written again.
     let settled = sh(&world.tree(), "ls -i .git/objects/pack");
-    world.gc(TODAY);
+    world.gc(today());
     assert_eq!(sh(&world.tree(), "ls -i .git/objects/pack"), settled);
     world.is_pushed_to(2);
 }
@@ -108,13 +111,13 @@ fn what_nothing_refers_to_is_kept_for_two_weeks_and_then_goes() {
     sh(&world.tree(), "echo lonely | git hash-object -w --stdin > ../loose");
     let loose = std::fs::read_to_string(world.home.path().join("loose")).unwrap().trim().to_owned();
 
-    for day in [TODAY, TODAY, TODAY + 7, TODAY + 14] {
+    for day in [today(), today(), today() + 7, today() + 14] {
         world.gc(day);
         assert!(world.has(&old) && world.has(&loose), "day {day}");
         world.is_healthy_at(tip);
         assert!(world.packs() <= 3);
     }
-    world.gc(TODAY + 15);
+    world.gc(today() + 15);
     assert!(!world.has(&old) && !world.has(&loose));
     world.is_healthy_at(tip);
     world.updates_to(tip);
@@ -128,10 +131,10 @@ fn a_commit_that_is_deployed_again_is_not_removed() {
     world.git_remote(&["branch", "old"]);
     world.git_remote(&["reset", "-q", "--hard", "HEAD~1"]);
     world.updates_to(world.tip("HEAD"));
-    world.gc(TODAY);
+    world.gc(today());
     world.git_remote(&["reset", "-q", "--hard", "old"]);
     world.updates_to(old);
-    world.gc(TODAY + 100);
+    world.gc(today() + 100);
     world.is_healthy_at(old);
 }
 
@@ -146,7 +149,7 @@ fn whatever_a_person_keeps_is_kept() {
     sh(&world.tree(), script);
     let read = |name: &str| std::fs::read_to_string(world.git_directory().join(name)).unwrap().trim().to_owned();
     let kept = [read("mine"), read("ORIG_HEAD"), sh(&world.tree(), "git rev-parse :staged"), sh(&world.tree(), "git rev-parse noted")];
-    for day in [TODAY, TODAY + 100, TODAY + 200] {
+    for day in [today(), today() + 100, today() + 200] {
         world.gc(day);
         assert!(kept.iter().all(|object| world.has(object)), "{kept:?}");
     }
@@ -159,7 +162,7 @@ fn a_pack_that_is_marked_stays() {
     world.is_pushed_to(3);
     sh(&world.tree(), "cd .git/objects/pack; for pack in *.pack; do touch ${pack%.pack}.keep; done");
     let before = world.listing();
-    world.gc(TODAY);
+    world.gc(today());
     assert_eq!(world.listing(), before);
 }
 
@@ -187,7 +190,7 @@ fn a_store_that_others_keep_or_that_is_damaged_is_left_alone() {
         assert!(stop.contains(says), "{before}: {stop}");
         sh(&world.tree(), after);
     }
-    assert!(world.gc(TODAY).contains("→ 1 packs") || world.packs() == 2);
+    assert!(world.gc(today()).contains("→ 1 packs") || world.packs() == 2);
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn what_a_killed_one_left_is_cleared_and_it_is_not_tried_at_once() {
     assert!(!world.git_directory().join("gwg/gc").exists());
     sh(&world.tree(), "touch -d '2 hours ago' .git/gwg/gc-tried");
     assert!(world.update().gc_due);
-    world.gc(TODAY);
+    world.gc(today());
     assert!(!world.git_directory().join("gwg/gc-tried").exists());
     assert!(!world.update().gc_due);
     // After a week two packs are enough.
@@ -219,7 +222,7 @@ fn halves_of_packs_go_when_nobody_can_be_at_them_any_more() {
     for name in ["pack-0123.pack", "pack-4567.idx"] {
         std::fs::write(pack.join(name), "half").unwrap();
     }
-    world.gc(TODAY);
+    world.gc(today());
     assert!(pack.join("pack-0123.pack").exists() && pack.join("pack-4567.idx").exists());
 }
 
@@ -244,7 +247,7 @@ fn readers_never_miss_an_object() {
             // What was rewritten lies in the large pack, which therefore is written anew each time.
             world.git_remote(&["commit", "-q", "--amend", "-m", &format!("round {round}")]);
             world.updates_to(world.tip("HEAD"));
-            world.gc(TODAY);
+            world.gc(today());
         }
         done.store(true, Ordering::Relaxed);
         assert!(reader.join().unwrap() >= 3);
