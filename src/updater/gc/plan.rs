@@ -153,7 +153,7 @@ fn base<'s>(used: &[&'s Pack], store: &Store, reached: &Reached) -> Option<&'s P
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::updater::store::Loose;
+    use crate::updater::gc::store::Loose;
 
     fn id(byte: u8) -> Oid {
         Oid::from_bytes(&[byte; 20]).unwrap()
