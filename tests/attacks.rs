@@ -32,12 +32,6 @@ const EXCEPTIONS: &[Exception] = &[
         why: "Landlock hides no path from `stat`; the modes of directories do",
     },
     Exception {
-        without: ALL,
-        role: "updater",
-        attacks: &["name-beside-new-trigger"],
-        why: "Landlock can't name a trigger that is not there yet, only its directory: empty files can be made in it",
-    },
-    Exception {
         without: "limits",
         role: "listener",
         attacks: &["exhaust-memory", "exhaust-shared-memory"],
@@ -58,6 +52,7 @@ const EXCEPTIONS: &[Exception] = &[
             "make-beside-new-trigger",
             "make-beside-trigger",
             "make-directory",
+            "name-beside-new-trigger",
             "name-beside-trigger",
             "read-beside-trigger",
             "read-other-key",

@@ -9,7 +9,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use support::account::{self, FILE, SYSLOG, assert_no_hole, lost, most_in_a_second, told};
 use support::config::{Config, Repo};
-use support::delivery::{Delivery, answered, count_answers, exchange};
+use support::delivery::{Delivery, answered, exchange};
+use support::flood::flood;
 use support::gateway::Gateway;
 use support::hook::Notes;
 use support::keys;
@@ -236,7 +237,7 @@ fn f18_a_syslog_that_is_missing_restarted_or_stuck_holds_nothing_up() {
     let port = site.gateway.port();
     let push = site.gateway.push(PATH, &site.remote.head());
     // More than the kernel's buffer, the waiting records and the queue hold together.
-    flood(port, &push.request(), 202, 40_000);
+    flood(port, &push, 202, 40_000);
     site.deploy(&[("README", "stuck\n")]);
     syslog.signal(Signal::SIGCONT);
     let gap = syslog.wait("log.gap", &[("cause", "syslog")]);
@@ -269,7 +270,7 @@ fn a_flood_of_bad_signatures_makes_ten_records_a_second_and_hides_no_good_delive
     let mut site = ground.start(Config::new().set("audit", audit).repo(repo));
     syslog.wait("update.ok", &[("repo", PATH)]);
     let (port, push) = (site.gateway.port(), site.gateway.push(PATH, &site.remote.head()));
-    let bad = push.clone().sign("another secret, as long as it must be").request();
+    let bad = push.clone().sign("another secret, as long as it must be");
     let flooding = std::thread::spawn(move || flood(port, &bad, 401, 60_000));
     let mut good = 0;
     while !flooding.is_finished() {
@@ -290,34 +291,6 @@ fn a_flood_of_bad_signatures_makes_ten_records_a_second_and_hides_no_good_delive
     assert_eq!(alone + summed, 60_000);
     assert!(of("reject.summary").all(|record| record.get("sources") == Some("1")), "they came from one address");
     account::assert_ended_exact(&site, &[port]);
-}
-
-/// Sends a request again and again over kept connections, and reads the answers.
-fn flood(port: u16, request: &[u8], expected: u16, count: usize) {
-    use std::io::{BufRead, BufReader, Write};
-    let text = String::from_utf8_lossy(request).replace("Connection: close\r\n", "");
-    let (batch, threads) = (50, 4);
-    let send = move |text: String| {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
-        for _ in 0..count / threads / batch {
-            stream.write_all(text.repeat(batch).as_bytes()).unwrap();
-            for _ in 0..batch {
-                let status = answers.by_ref().map(|line| line.expect("an answer")).find(|line| line.contains("HTTP/1.1 "));
-                assert!(status.expect("the connection was closed").contains(&expected.to_string()));
-            }
-            count_answers(port, batch as u64);
-        }
-    };
-    let running: Vec<_> = (0..threads)
-        .map(|_| {
-            std::thread::spawn({
-                let text = text.clone();
-                move || send(text)
-            })
-        })
-        .collect();
-    running.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[test]

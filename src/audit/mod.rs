@@ -33,6 +33,8 @@ mod fields;
 pub mod file;
 #[cfg(feature = "supervisor")]
 mod flood;
+#[cfg(all(test, feature = "supervisor"))]
+mod forgery;
 #[cfg(feature = "supervisor")]
 mod queue;
 #[cfg(feature = "supervisor")]
@@ -40,7 +42,7 @@ pub mod record;
 #[cfg(feature = "supervisor")]
 mod render;
 #[cfg(all(test, feature = "supervisor"))]
-mod samples;
+pub mod samples;
 #[cfg(feature = "supervisor")]
 pub mod schema;
 #[cfg(feature = "supervisor")]

@@ -98,6 +98,78 @@ pub fn all() -> Vec<Event> {
     ]
 }
 
+/// Fills each text of the event that is not a word of gwg's own with what would break out of a record. Gives the
+/// texts, by the names of their fields.
+pub fn poison(event: &mut Event, random: &mut Random) -> Vec<(&'static str, String)> {
+    let mut texts = Vec::new();
+    let mut fill = |name, text: &mut String| {
+        *text = random.text();
+        texts.push((name, text.clone()));
+    };
+    match event {
+        Event::DeliveryAccepted { delivery, pusher, .. } => {
+            of_request(delivery, &mut fill);
+            let mut claimed = "ada".to_owned();
+            fill("claimed_pusher", &mut claimed);
+            *pusher = Claim::of(&claimed);
+        }
+        Event::DeliveryIgnored { delivery, .. } | Event::DeliveryRejected { delivery, .. } => of_request(delivery, &mut fill),
+        Event::UpdateStart(update)
+        | Event::UpdateEnd { update, .. }
+        | Event::UpdateAwaits { update, .. }
+        | Event::UpdateFailed { update, .. }
+        | Event::HookFailed { update, .. } => fill("repo", &mut update.repo),
+        Event::HostKeyRefused { repo, host, fingerprint, .. } => {
+            [("repo", repo), ("host", host), ("fingerprint", fingerprint)].into_iter().for_each(|(name, text)| fill(name, text));
+        }
+        Event::TriggerTouched { repo, .. } => fill("repo", repo),
+        Event::HookStart { hook, .. } | Event::HookEnd { hook, .. } => fill("repo", &mut hook.repo),
+        Event::TreePruned { repo, directory, .. } => {
+            fill("repo", repo);
+            fill("directory", directory);
+        }
+        Event::ConfigLoaded { file, .. } => fill("file", file),
+        Event::ConfigRejected { file, key, reason, .. } => {
+            file.iter_mut().for_each(|file| fill("file", file));
+            key.iter_mut().for_each(|key| fill("key", key));
+            fill("reason", reason);
+        }
+        Event::ProcessStart { child, .. } | Event::ProcessExit { child, .. } => child.repo.iter_mut().for_each(|repo| fill("repo", repo)),
+        Event::ConfinementLevel { level: Level { uid, gid, capabilities, no_new_privs, seccomp, network, mac, .. }, .. } => {
+            let mut of_log_only = |text: &mut String| fill("gid", text);
+            of_log_only(gid);
+            let rest = [("uid", uid), ("caps", capabilities), ("no_new_privs", no_new_privs), ("seccomp", seccomp), ("network", network)];
+            rest.into_iter().for_each(|(name, text)| fill(name, text));
+            mac.iter_mut().for_each(|mac| fill("mac", mac));
+        }
+        Event::ServiceStart { chain } => chain.iter_mut().for_each(|chain| fill("chain", chain)),
+        Event::ServiceUpgrade { from, chain } => {
+            fill("from", from);
+            chain.iter_mut().for_each(|chain| fill("chain", chain));
+        }
+        Event::ProcessThrottled { not_started, .. } => {
+            not_started.iter_mut().for_each(|error| fill("error", error));
+        }
+        // Words of gwg's own, and numbers.
+        Event::RejectSummary(_)
+        | Event::ConfinementViolation { .. }
+        | Event::ReconcileStart { .. }
+        | Event::ReconcileEnd { .. }
+        | Event::LogGap { .. }
+        | Event::ServiceReady { .. }
+        | Event::ServiceStop { .. } => {}
+    }
+    texts
+}
+
+fn of_request(delivery: &mut Delivery, fill: &mut impl FnMut(&'static str, &mut String)) {
+    delivery.repo.iter_mut().for_each(|repo| fill("repo", repo));
+    let mut header = String::new();
+    fill("header", &mut header);
+    // What is no UUID is none: no letter of it gets any further.
+    delivery.id = DeliveryId::from_uuid(&header).or(delivery.id);
+}
+
 /// Numbers that are the same in each run: splitmix64.
 pub struct Random(u64);
 
@@ -114,6 +186,12 @@ impl Random {
         number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (number ^ (number >> 31)) % bound
+    }
+
+    /// The same as a text. One letter at least.
+    pub fn text(&mut self) -> String {
+        let text = String::from_utf8_lossy(&self.hostile()).into_owned();
+        if text.is_empty() { "\"".to_owned() } else { text }
     }
 
     /// A text made of what might break out of a record, and of bytes at random.

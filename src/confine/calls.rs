@@ -8,17 +8,20 @@
 
 mod hook;
 
-use super::Role;
 use super::descriptors::OWN;
+use super::{Role, maker};
 use libc::c_long;
 
-/// A list of calls: what a role may call in the end, or what an updater may while it looks up where its remote is.
+/// A list of calls: what a role may call in the end, or what an updater may while it looks up where its remote is, or what
+/// its helper may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
     /// For good.
     Of(Role),
     /// Until the updater's own table is loaded too.
     LookUp,
+    /// Of the process that makes a trigger for an updater.
+    Maker,
 }
 
 /// What must hold of an argument, counted from 0.
@@ -167,8 +170,6 @@ const UPDATER: &[Rule] = &[
     always(libc::SYS_faccessat2),
     always(libc::SYS_readlinkat),
     always(libc::SYS_mkdirat),
-    // A trigger that is not there yet: made, and not opened.
-    when(libc::SYS_mknodat, &[&[Has(2, libc::S_IFMT, libc::S_IFREG)]]),
     always(libc::SYS_unlinkat),
     always(libc::SYS_linkat),
     always(libc::SYS_symlinkat),
@@ -234,6 +235,17 @@ const LOOK_UP: &[Rule] = &[
     always(libc::SYS_mseal),
     when(libc::SYS_prctl, &[&[Is(0, int(libc::PR_SET_NO_NEW_PRIVS))]]),
     when(libc::SYS_seccomp, &[&[Is(0, libc::SECCOMP_SET_MODE_FILTER)]]),
+];
+
+/// Is asked, makes a file, answers, ends.
+const MAKER: &[Rule] = &[
+    when(libc::SYS_read, &[&[Is(0, int(maker::ASKED))]]),
+    when(libc::SYS_write, &[&[Is(0, int(maker::ANSWERED))]]),
+    when(libc::SYS_mknodat, &[&[Is(0, int(maker::DIRECTORY)), Is(2, libc::S_IFREG | maker::MODE)]]),
+    always(libc::SYS_exit_group),
+    when(libc::SYS_prctl, &[&[Is(0, int(libc::PR_GET_SECCOMP))]]),
+    always(libc::SYS_rt_sigreturn),
+    always(libc::SYS_restart_syscall),
 ];
 
 /// TCP. Landlock's ports are those of TCP: another protocol's stream would not be asked for it.
@@ -305,6 +317,7 @@ pub fn allowed(table: Table) -> Option<Vec<Rule>> {
         Table::Of(Role::Worker) => &[ALL, EVENTS, old::EVENTS, WORKER],
         Table::Of(Role::Updater) => &[ALL, UPDATER, old::UPDATER],
         Table::LookUp => &[ALL, UPDATER, old::UPDATER, LOOK_UP],
+        Table::Maker => &[MAKER],
         Table::Of(Role::Hook) => return None,
     };
     Some(lists.concat())
@@ -315,7 +328,7 @@ pub fn allowed(table: Table) -> Option<Vec<Rule>> {
 /// would write again; both go on without.
 pub fn refused(table: Table) -> Vec<(libc::c_int, Vec<Rule>)> {
     match table {
-        Table::Of(Role::Listener | Role::Worker) => Vec::new(),
+        Table::Of(Role::Listener | Role::Worker) | Table::Maker => Vec::new(),
         Table::Of(Role::Updater) | Table::LookUp => vec![(libc::EACCES, REFUSED.to_vec())],
         Table::Of(Role::Hook) => hook::refused(),
     }

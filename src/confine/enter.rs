@@ -9,7 +9,8 @@
 
 use super::calls::Table;
 use super::layers::Layer;
-use super::reach::{self, Reach, ReachError};
+use super::maker::Maker;
+use super::reach::{self, Reach, ReachError, Trigger};
 use super::{Confinement, Role, descriptors, filter, namespaces, remote, verify};
 use caps::CapSet;
 use nix::sys::prctl;
@@ -17,7 +18,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Uid, getppid};
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Why a process refuses to be what it is.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +74,8 @@ pub struct Entered {
 /// byte from outside.
 #[must_use = "without this neither files nor system calls are restricted"]
 pub struct Doors {
-    role: Role,
-    confinement: Confinement,
+    pub(super) role: Role,
+    pub(super) confinement: Confinement,
 }
 
 /// The layers that not every kernel has, as this process found them.
@@ -159,14 +160,29 @@ impl Doors {
     }
 
     /// For an updater: closes every door but these, and those to name servers, where it may look up where its
-    /// remote is.
+    /// remote is. A trigger that is to be made is made by another process, which is started here: no secret of
+    /// this update may be in memory yet.
+    ///
+    /// # Errors
+    /// As [`Doors::close`]; the other process can't be started.
+    pub fn close_but(self, reach: &Reach<'_>) -> Result<(LastDoor, Option<Maker>), ConfineError> {
+        let Self { role, confinement } = self;
+        let maker = match reach.trigger {
+            Some(Trigger::Missing { directory, name }) => {
+                Some(call("a process for the trigger", Maker::start(Self { role, confinement }, directory, name))?)
+            }
+            Some(Trigger::File(_)) | None => None,
+        };
+        self.close_with(Table::LookUp, || reach::close_but(reach))?;
+        Ok((LastDoor { confinement }, maker))
+    }
+
+    /// For the process that makes a trigger: closes every door but to make files in this directory.
     ///
     /// # Errors
     /// As [`Doors::close`].
-    pub fn close_but(self, reach: &Reach<'_>) -> Result<LastDoor, ConfineError> {
-        let Self { confinement, .. } = self;
-        self.close_with(Table::LookUp, || reach::close_but(reach))?;
-        Ok(LastDoor { confinement })
+    pub(super) fn close_but_making(self, directory: BorrowedFd<'_>) -> Result<Level, ConfineError> {
+        self.close_with(Table::Maker, || reach::close_but_making(directory))
     }
 
     /// For a hook: what its user may read and run stays open, and what it may write too, or, where

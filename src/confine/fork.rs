@@ -1,4 +1,5 @@
-//! A copy of this process. Runs in gwg-hook only: no other child may fork.
+//! A copy of this process. Runs in gwg-hook, and in gwg-updater before its doors are closed: no other child may
+//! fork.
 
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};

@@ -18,7 +18,6 @@ mod calls;
 pub mod descriptors;
 pub mod enter;
 mod filter;
-#[cfg(feature = "hook")]
 pub mod fork;
 #[cfg(feature = "supervisor")]
 pub mod heap;
@@ -27,6 +26,7 @@ pub mod host;
 #[cfg(feature = "supervisor")]
 pub mod keep;
 pub mod layers;
+pub mod maker;
 mod namespaces;
 #[cfg(feature = "supervisor")]
 pub mod peer;

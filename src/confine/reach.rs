@@ -12,6 +12,7 @@ use landlock::{
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
@@ -35,9 +36,14 @@ pub struct Reach<'a> {
 pub enum Trigger<'a> {
     /// The file, where it is there already: no other may be made or opened.
     File(BorrowedFd<'a>),
-    /// The directory in which it is to be made, as an empty file. Landlock knows no file that is not there: so
-    /// other empty files can be made in it too. None can be written.
-    Directory(BorrowedFd<'a>),
+    /// It is to be made in this directory, by this name, as an empty file. Landlock knows no file that is not
+    /// there: so not by this process, but by a `maker`.
+    Missing {
+        /// Where.
+        directory: BorrowedFd<'a>,
+        /// Without a slash.
+        name: &'a CStr,
+    },
 }
 
 /// What every update may read: how names are resolved, which authorities are trusted, local time.
@@ -93,11 +99,8 @@ pub fn close_but(reach: &Reach<'_>) -> Result<(), ReachError> {
         if let Some(above) = reach.above {
             rules = rules.add_rule(PathBeneath::new(above, AccessFs::RemoveDir))?;
         }
-        if let Some(trigger) = &reach.trigger {
-            rules = match trigger {
-                Trigger::File(file) => rules.add_rule(PathBeneath::new(file, AccessFs::WriteFile))?,
-                Trigger::Directory(made) => rules.add_rule(PathBeneath::new(made, AccessFs::MakeReg))?,
-            };
+        if let Some(Trigger::File(file)) = &reach.trigger {
+            rules = rules.add_rule(PathBeneath::new(file, AccessFs::WriteFile))?;
         }
         for path in SYSTEM.iter().map(Path::new) {
             // What is missing needs no rule.
@@ -112,6 +115,14 @@ pub fn close_but(reach: &Reach<'_>) -> Result<(), ReachError> {
         }
         Ok(rules)
     })
+}
+
+/// Leaves making files in this directory, and nothing else.
+///
+/// # Errors
+/// As [`close_all`].
+pub fn close_but_making(directory: BorrowedFd<'_>) -> Result<(), ReachError> {
+    restrict(ABI::V10, |rules, _| rules.add_rule(PathBeneath::new(directory, AccessFs::MakeReg)))
 }
 
 /// Leaves, of all ports, this one of TCP. What [`close_but`] left beside that stays.

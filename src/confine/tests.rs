@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::calls::{self, Condition, Rule, Table};
-use super::{Role, enter, filter, reach, remote};
+use super::{Confinement, Role, enter, filter, maker, reach, remote};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -12,7 +12,7 @@ const WORKER: Table = Table::Of(Role::Worker);
 const UPDATER: Table = Table::Of(Role::Updater);
 const HOOK: Table = Table::Of(Role::Hook);
 /// Those that say what may be called.
-const TABLES: [Table; 4] = [LISTENER, WORKER, UPDATER, Table::LookUp];
+const TABLES: [Table; 5] = [LISTENER, WORKER, UPDATER, Table::LookUp, Table::Maker];
 /// Above the newest call of any kernel so far, and far below x32's.
 const LAST: libc::c_long = 600;
 /// An invalid descriptor, pointer, size and flag: a call that is let through does nothing.
@@ -168,15 +168,16 @@ fn an_updater_sets_times_and_modes_by_descriptor_only() {
 
 /// Neither pipes nor devices; and no number of a kind that the kernel takes for a regular file, either.
 #[test]
-fn an_updater_makes_regular_files_only() {
+fn a_maker_makes_regular_files_only() {
     let path = c"/nonexistent/file".as_ptr().expose_provenance() as u64;
-    let make = |kind: libc::mode_t| fire(UPDATER, libc::SYS_mknodat, |_| [BAD, path, u64::from(kind | 0o644), 0, 0, 0]);
+    let directory = u64::from(maker::DIRECTORY.cast_unsigned());
+    let make = |kind: libc::mode_t| fire(Table::Maker, libc::SYS_mknodat, |_| [directory, path, u64::from(kind | 0o644), 0, 0, 0]);
     assert_eq!(make(libc::S_IFREG), Ended::Answered(libc::ENOENT));
     for kind in [0, libc::S_IFIFO, libc::S_IFCHR, libc::S_IFBLK, libc::S_IFSOCK, libc::S_IFDIR, libc::S_IFLNK] {
         assert_eq!(make(kind), KILLED, "{kind:o}");
     }
     let offline = |table| fire(table, libc::SYS_mknodat, |_| [BAD, path, u64::from(libc::S_IFREG), 0, 0, 0]);
-    assert_eq!([LISTENER, WORKER].map(offline), [KILLED, KILLED]);
+    assert_eq!([LISTENER, WORKER, UPDATER].map(offline), [KILLED, KILLED, KILLED]);
 }
 
 /// By name, so that nobody adds one to a table without meeting this list.
@@ -419,4 +420,56 @@ fn what_programs_need_is_not_refused_to_a_hook() {
     // A file that is not there: the filter did not answer.
     assert_eq!(fire(HOOK, libc::SYS_execve, |_| [BAD; 6]), Ended::Answered(libc::EFAULT));
     assert_eq!(fire(HOOK, libc::SYS_ioctl, |_| [BAD, libc::FIONREAD, 0, 0, 0, 0]), Ended::Answered(libc::EBADF));
+}
+
+/// With doors closed for good: in a process of its own, and in a copy of that, since only a process of one
+/// thread starts a maker.
+#[test]
+fn a_maker_makes_its_file_when_asked_and_no_other() {
+    let text = alone("makes_when_told_so", "GWG_TEST_MAKER", "now");
+    assert!(text.contains("made once"), "{text}");
+}
+
+#[test]
+#[ignore = "a part of the test above, in a process of its own"]
+fn makes_when_told_so() {
+    if std::env::var("GWG_TEST_MAKER").is_err() {
+        return;
+    }
+    let mut status = 0;
+    // SAFETY: as in `fire`; this process has nothing else to do.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            libc::_exit(std::panic::catch_unwind(make_by_a_maker).map_or(1, |()| 0));
+        }
+        assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+    }
+    assert_eq!(status, 0);
+}
+
+fn make_by_a_maker() {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    let home = tempfile::tempdir().unwrap();
+    let (tree, triggers) = (home.path().join("tree"), home.path().join("triggers"));
+    for path in [&tree, &triggers] {
+        std::fs::create_dir(path).unwrap();
+    }
+    let [root, directory] = [&tree, &triggers].map(|path| std::fs::File::open(path).unwrap());
+    let doors = enter::Doors { role: Role::Updater, confinement: Confinement::Require };
+    let trigger = reach::Trigger::Missing { directory: directory.as_fd(), name: c"deployed" };
+    let reach = reach::Reach { tree: root.as_fd(), above: None, trigger: Some(trigger), port: 1 };
+    let (_last, maker) = doors.close_but(&reach).unwrap();
+    let maker = maker.unwrap();
+    // What the updater itself may not: make anything there.
+    for name in ["deployed", "other"] {
+        let refused = std::fs::File::create(triggers.join(name)).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+    }
+    maker.make().unwrap();
+    assert_eq!(std::fs::metadata(triggers.join("deployed")).unwrap().len(), 0);
+    assert_eq!(maker.make(), Err(nix::errno::Errno::EPIPE), "it ends when it has made it");
+    std::io::stdout().write_all(b"made once\n").unwrap();
+    std::mem::forget(home);
 }

@@ -3,6 +3,8 @@
 use super::{Held, command};
 use crate::brief::updater::Brief;
 use crate::updater::run_past;
+use crate::wire::frame;
+use crate::wire::order::Order;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -39,6 +41,8 @@ fn say(answer: &str) {
 }
 
 fn obey_lines(mut worker: &UnixStream, held: &Held) -> std::io::Result<()> {
+    // As for every update.
+    let _order: Order = frame::read(&mut worker)?;
     let mut lines = BufReader::new(worker);
     let mut line = String::new();
     while lines.read_line(&mut line)? > 0 {

@@ -186,3 +186,110 @@ impl<T: fmt::Display> fmt::Display for OrDash<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+    use crate::audit::samples::{self, Random};
+    use crate::config::LogFormat;
+    use crate::supervisor::{journal, log};
+    use serde_json::{Map, Value};
+    use std::time::SystemTime;
+
+    const SEED: u64 = 0x6777_6701;
+    /// Poisoned texts in each format.
+    const TEXTS: usize = 100_000;
+
+    fn line(event: Event) {
+        write(&Entry { seq: 7, when: SystemTime::now(), by: "gwg", by_pid: 1, event });
+    }
+
+    /// Each kind of event in turn, with poison in it: one line each, and of one line only.
+    fn each(format: LogFormat, mut judge: impl FnMut(&str, &Event, &str)) {
+        let (samples, mut random) = (samples::all(), Random::new(SEED));
+        let mut texts = 0;
+        log::tests::written(format, |taken| {
+            for round in 0.. {
+                let mut event = samples[round % samples.len()].clone();
+                texts += samples::poison(&mut event, &mut random).len();
+                let at = format!("seed {SEED:#x}, round {round}");
+                line(event.clone());
+                let said = taken();
+                for one in said.split_inclusive('\n') {
+                    let body = one.strip_suffix('\n').unwrap_or_else(|| panic!("{at}: no end: {said:?}"));
+                    assert!(body.bytes().all(|byte| (0x20..=0x7e).contains(&byte)), "{at}: {said:?}");
+                }
+                // A level that has not all its layers is told in a second line.
+                let lines = if matches!(event, Event::ConfinementLevel { .. }) { 2 } else { 1 };
+                assert_eq!(said.lines().count(), lines, "{at}: {said:?}");
+                judge(&at, &samples[round % samples.len()], &said);
+                if texts >= TEXTS {
+                    return;
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn no_text_in_any_event_forges_a_line_of_the_log() {
+        each(LogFormat::Text, |at, _, said| {
+            for one in said.lines() {
+                let level = one.split_whitespace().nth(1).unwrap();
+                assert!(one.starts_with("20") && ["ERROR", "WARN", "INFO", "DEBUG"].contains(&level), "{at}: {one}");
+            }
+        });
+    }
+
+    #[test]
+    fn no_text_in_any_event_forges_a_line_or_a_field_of_the_log_as_json() {
+        let names = |said: &str| {
+            let of = |one: &str| serde_json::from_str::<Map<String, Value>>(one).unwrap().into_iter().map(|(name, _)| name).collect();
+            said.lines().map(of).collect::<Vec<Vec<String>>>()
+        };
+        let mut honest = Vec::new();
+        log::tests::written(LogFormat::Json, |taken| {
+            for event in samples::all() {
+                line(event.clone());
+                honest.push((event, names(&taken())));
+            }
+        });
+        each(LogFormat::Json, |at, benign, said| {
+            let (_, expected) = honest.iter().find(|(event, _)| event == benign).unwrap();
+            assert_eq!(&names(said), expected, "{at}: {said}");
+        });
+    }
+
+    /// What git, a hook, or a child that somebody owns writes to its output, as it comes out of the pipe.
+    #[test]
+    fn nothing_that_a_child_writes_forges_a_line_or_a_field_of_the_log() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let mut random = Random::new(SEED);
+            log::tests::written(format, |taken| {
+                for round in 0..TEXTS / 2 {
+                    let bytes = random.hostile();
+                    let lines = crate::supervisor::output::tests::lines(&[&bytes]);
+                    for line in &lines {
+                        journal::child_said(crate::confine::Role::Updater, 12, Some("/hooks/site"), line);
+                        journal::hook_said(13, "/hooks/site", line);
+                    }
+                    let said = taken();
+                    let at = format!("seed {SEED:#x}, round {round}: {said:?}");
+                    assert_eq!(said.lines().count(), 2 * lines.len(), "{at}");
+                    for (place, one) in said.lines().enumerate() {
+                        assert!(one.bytes().all(|byte| (0x20..=0x7e).contains(&byte)), "{at}");
+                        let speaker = ["gwg-updater[12]: ", "gwg-hook[13]: "][place % 2];
+                        let whole = format!("{speaker}{}", lines[place / 2]);
+                        match format {
+                            LogFormat::Text => assert!(one.contains(&format!(" {whole}")), "{at}"),
+                            LogFormat::Json => {
+                                let object: Map<String, Value> = serde_json::from_str(one).unwrap();
+                                assert_eq!((object.len(), object["message"].as_str()), (4, Some(whole.as_str())), "{at}");
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! Lines go through a bounded queue to a thread that writes them, so that a full disk or a reader
 //! that stopped reading never holds the supervisor up; what the queue or the disk can't take is counted.
 
+use super::oneline::{Form, OneLine};
 use crate::audit::file::AppendFile;
 use crate::config::{LogFormat, LogLevel, LogOutput, Logging, OutputFile};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -13,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::Level;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
@@ -216,8 +217,10 @@ fn writer(shape: &Shape, output: LogOutput) -> (Writer, WorkerGuard) {
     (layer(shape, queue, colour), guard)
 }
 
-fn layer(shape: &Shape, queue: NonBlocking, colour: bool) -> Writer {
-    let log = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colour).with_writer(queue);
+fn layer<W: Write + Clone + Send + Sync + 'static>(shape: &Shape, to: W, colour: bool) -> Writer {
+    let form = Form::of(shape.format, colour);
+    let to = move || OneLine::new(to.clone(), form);
+    let log = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colour).with_writer(to);
     let level = LevelFilter::from_level(level(shape.level));
     match (shape.format, shape.timestamp) {
         (LogFormat::Text, true) => level.and_then(log).boxed(),
@@ -234,5 +237,34 @@ fn level(level: LogLevel) -> Level {
         LogLevel::Info => Level::INFO,
         LogLevel::Debug => Level::DEBUG,
         LogLevel::Trace => Level::TRACE,
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// What a log is written to.
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the log has of what is said meanwhile, at any level, in that format.
+    pub fn written(format: LogFormat, mut say: impl FnMut(&mut dyn FnMut() -> String)) {
+        let shape = Shape { format, level: LogLevel::Trace, timestamp: true, file: None };
+        let memory = Memory::default();
+        let subscriber = tracing_subscriber::registry().with(layer(&shape, memory.clone(), false));
+        let mut taken = || String::from_utf8(std::mem::take(&mut *memory.0.lock().unwrap())).unwrap();
+        tracing::subscriber::with_default(subscriber, || say(&mut taken));
     }
 }

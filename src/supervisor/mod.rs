@@ -19,6 +19,7 @@ mod lines;
 mod log;
 mod metrics;
 mod notify;
+mod oneline;
 mod operators;
 mod outcome;
 mod output;

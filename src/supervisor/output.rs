@@ -159,10 +159,10 @@ impl Bound {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn lines(pieces: &[&[u8]]) -> Vec<String> {
+    pub fn lines(pieces: &[&[u8]]) -> Vec<String> {
         bounded(Bound::Rate { window: Instant::now(), written: 0 }, pieces)
     }
 

@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// What each stage may take.
 const STAGE: Duration = Duration::from_secs(10);
@@ -25,21 +25,6 @@ const STAGE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(30);
 /// Listeners that drain at the same time; the next reload waits for one of them.
 const DRAINING: usize = 4;
-
-/// Asks for reloads, from wherever an operator is heard.
-#[derive(Clone)]
-pub struct Reloader(mpsc::Sender<Heard>);
-
-#[expect(dead_code, reason = "for a way in which operators can ask")]
-impl Reloader {
-    /// Reads the configuration again, and waits until it is in force, or refused.
-    pub async fn reload(&self, cause: Cause) -> Outcome {
-        let (asker, outcome) = oneshot::channel();
-        let asked = self.0.send(Heard::Reload(cause, Some(asker))).await.is_ok();
-        let ended = || Outcome::Refused { reasons: vec![Reason::of("gwg ends")] };
-        if asked { outcome.await.unwrap_or_else(|_| ended()) } else { ended() }
-    }
-}
 
 /// The reload that runs or is wanted.
 pub struct Reload {
@@ -96,12 +81,6 @@ impl Reload {
 }
 
 impl Supervisor {
-    /// For those who may ask for a reload.
-    #[expect(dead_code, reason = "for a way in which operators can ask")]
-    pub fn reloader(&self) -> Reloader {
-        Reloader(self.ears.clone())
-    }
-
     /// Somebody wants the configuration read again.
     pub fn reload(&mut self, cause: Cause, asker: Option<oneshot::Sender<Outcome>>) {
         if self.stopping {

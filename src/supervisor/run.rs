@@ -12,7 +12,7 @@ use super::journal::{self, Journal, Offence};
 use super::log::Log;
 use super::metrics::Scrapes;
 use super::notify::{self, Notify};
-use super::outcome::{Cause, Outcome};
+use super::outcome::Cause;
 use super::places::State;
 use super::process::{Exit, Process};
 use super::prune::{self, Prune};
@@ -39,7 +39,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -100,8 +100,8 @@ pub enum Heard {
     Start(Role),
     /// A listener has had its time to drain.
     Drained(Birth),
-    /// The configuration shall be read again; who asked hears how that ended.
-    Reload(Cause, Option<oneshot::Sender<Outcome>>),
+    /// The configuration shall be read again.
+    Reload(Cause),
     /// A stage of a reload has had its time.
     ReloadLate(u64),
     /// The new executable was tried.
@@ -270,7 +270,7 @@ impl Supervisor {
             Heard::PruneNext => self.hear_prune_next(),
             Heard::Start(role) => self.restart(role),
             Heard::Drained(birth) => self.end_draining(birth),
-            Heard::Reload(cause, asker) => self.reload(cause, asker),
+            Heard::Reload(cause) => self.reload(cause, None),
             Heard::ReloadLate(stage) => self.reload_is_late(stage),
             Heard::Tried(result) => self.hear_trial(result),
             Heard::UpgradeLate(stage) => self.upgrade_is_late(stage),

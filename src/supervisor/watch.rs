@@ -177,7 +177,7 @@ impl Watching {
                         continue;
                     }
                     settle = Settle::default();
-                    if since != Since::Same && ears.send(Heard::Reload(Cause::File, None)).await.is_err() {
+                    if since != Since::Same && ears.send(Heard::Reload(Cause::File)).await.is_err() {
                         return;
                     }
                 }

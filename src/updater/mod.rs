@@ -77,9 +77,10 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
         // A URL that leads nowhere is refused when it is used; a tree that is only looked at has no remote.
         let endpoint = Endpoint::of(&brief.url).filter(|_| brief.purpose == Purpose::Update);
         let (host, port) = endpoint.as_ref().map_or(("", 0), |endpoint| (endpoint.host.as_str(), endpoint.port));
-        doors.close_but(reach)?.close_but(host, port)?;
+        let (last, maker) = doors.close_but(reach)?;
+        last.close_but(host, port)?;
         closed(&brief, &supervisor, &worker);
-        Ok::<_, ConfineError>(())
+        Ok::<_, StartError>(maker)
     };
     match brief.purpose {
         Purpose::Update => {}
@@ -92,7 +93,6 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
             return shrunk.map_or(Ok(()), |shrunk| frame::write(&mut &worker, &FromUpdater::Shrunk(shrunk)).map_err(StartError::Report));
         }
     }
-    let order: Order = frame::read(&mut &worker).map_err(StartError::Order)?;
     let last = Cell::new(Step::Start);
     let step = |step: Step| {
         // A repository that is fetched anew goes through its steps twice; the worker hears once.
@@ -114,7 +114,8 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
         // As above.
         let _ = frame::write(&mut &worker, &FromUpdater::HostKey(key));
     };
-    let report = update::update(&brief, &order, &update::Tell { say: &say, step: &step, progress: &progress, host_key: &host_key }, close)?;
+    let tell = update::Tell { say: &say, step: &step, progress: &progress, host_key: &host_key };
+    let report = update::update(&brief, &tell, close, || frame::read::<Order>(&mut &worker).map_err(StartError::Order))?;
     frame::write(&mut &worker, &FromUpdater::Report(report)).map_err(StartError::Report)
 }
 

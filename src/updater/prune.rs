@@ -48,7 +48,7 @@ impl From<git2::Error> for Stop {
 ///
 /// # Errors
 /// Those of `close`.
-pub fn prune<E>(brief: &Brief, prune: &Prune, say: &dyn Fn(&str), close: impl FnOnce(&Reach<'_>) -> Result<(), E>) -> Result<Pruned, E> {
+pub fn prune<T, E>(brief: &Brief, prune: &Prune, say: &dyn Fn(&str), close: impl FnOnce(&Reach<'_>) -> Result<T, E>) -> Result<Pruned, E> {
     let opened = match Pruner::open(brief, prune) {
         Ok(Some(opened)) => opened,
         Ok(None) => return Ok(Pruned::Missing),

@@ -5,10 +5,11 @@ use super::beneath::{self, Kind};
 use super::failure::Fault;
 use super::place;
 use crate::audit::{Reason, Step};
+use crate::confine::maker::Maker;
 use crate::confine::reach;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat, futimens, mknodat};
+use nix::sys::stat::{Mode, fstat, futimens};
 use nix::sys::time::TimeSpec;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,6 +31,8 @@ enum Place {
         name: CString,
         /// The file, where it is there.
         file: Option<OwnedFd>,
+        /// Who makes it, where it is not and this process may not.
+        maker: Option<Maker>,
     },
 }
 
@@ -63,22 +66,28 @@ impl Trigger {
         if let Some(file) = &file {
             regular(path, Kind::of(&fstat(file).map_err(errno)?))?;
         }
-        Ok(Self { path: path_owned, place: Place::Beside { directory, name, file } })
+        Ok(Self { path: path_owned, place: Place::Beside { directory, name, file, maker: None } })
     }
 
     /// What must stay in reach so that it can be touched; nothing but the work tree where it is in there.
     pub fn reach(&self) -> Option<reach::Trigger<'_>> {
         match &self.place {
             Place::Inside(_) => None,
-            Place::Beside { directory, file, .. } => Some(match file {
+            Place::Beside { directory, name, file, .. } => Some(match file {
                 Some(file) => reach::Trigger::File(file.as_fd()),
-                None => reach::Trigger::Directory(directory.as_fd()),
+                None => reach::Trigger::Missing { directory: directory.as_fd(), name },
             }),
         }
     }
 
-    /// Makes the file, or sets its times to now. One that is made in another directory than the work tree is
-    /// not opened, since to open it this process would need the right to write that directory's other files.
+    /// Who makes the file, since this process may not any more.
+    pub fn made_by(&mut self, by: Maker) {
+        if let Place::Beside { maker, .. } = &mut self.place {
+            *maker = Some(by);
+        }
+    }
+
+    /// Makes the file, or sets its times to now.
     ///
     /// # Errors
     /// The trigger can't be opened, or is something else than a regular file.
@@ -87,8 +96,8 @@ impl Trigger {
             Errno::ELOOP => fault(&self.path, "a symlink stands there, which gwg does not follow"),
             errno => Fault::errno(Step::Trigger, self.path.display(), errno),
         };
-        if let Place::Beside { directory, name, file: None } = &self.place {
-            return match mknodat(directory, name.as_c_str(), SFlag::S_IFREG, Mode::from_bits_truncate(0o644), 0) {
+        if let Place::Beside { file: None, maker: Some(maker), .. } = &self.place {
+            return match maker.make() {
                 Err(Errno::EEXIST) => Err(self.is_another()),
                 made => made.map_err(errno),
             };

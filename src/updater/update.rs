@@ -8,6 +8,7 @@ use super::trigger::Trigger;
 use super::{crash, damage, fetch, gc, gitdir, host_keys, libgit2, reset, tree};
 use crate::audit::{HostKey, Reason, Step};
 use crate::brief::updater::Brief;
+use crate::confine::maker::Maker;
 use crate::confine::reach::Reach;
 use crate::ids::CommitId;
 use crate::wire::order::{Order, Outcome, Progress, Report};
@@ -32,20 +33,26 @@ pub struct Tell<'a> {
 }
 
 /// Brings the work tree level with its remote. `close` confines the process to what it is given; it
-/// is called once, before anything is read that the remote or the work tree says.
+/// is called once, before anything is read that the remote or the work tree says, and before `order`, which
+/// brings the key.
 ///
 /// # Errors
-/// Those of `close`, and of nothing else: then nothing was read. A failed update is a report.
-pub fn update<E>(brief: &Brief, order: &Order, tell: &Tell<'_>, close: impl FnOnce(&Reach<'_>) -> Result<(), E>) -> Result<Report, E> {
-    let run = Run { brief, order, tell, bytes: Cell::new(0), old: Cell::new(None), gc_due: Cell::new(false) };
-    let outcome = match run.open() {
+/// Those of `close` and `order`, and of nothing else: then nothing was read. A failed update is a report.
+pub fn update<E>(
+    brief: &Brief,
+    tell: &Tell<'_>,
+    close: impl FnOnce(&Reach<'_>) -> Result<Option<Maker>, E>,
+    order: impl FnOnce() -> Result<Order, E>,
+) -> Result<Report, E> {
+    let opened = match open(brief, tell) {
         Ok(opened) => {
-            close(&opened.reach(brief))?;
-            run.to_the_end(opened)
+            let maker = close(&opened.reach(brief))?;
+            Ok(opened.with(maker))
         }
         Err(fault) => Err(fault),
     };
-    let outcome = outcome.unwrap_or_else(|fault| {
+    let run = Run { brief, order: &order()?, tell, bytes: Cell::new(0), old: Cell::new(None), gc_due: Cell::new(false) };
+    let outcome = opened.and_then(|opened| run.to_the_end(opened)).unwrap_or_else(|fault| {
         let fault = fault.explained(&brief.limits);
         (tell.say)(&fault.to_string());
         if let Some(key) = fault.host_key {
@@ -54,6 +61,15 @@ pub fn update<E>(brief: &Brief, order: &Order, tell: &Tell<'_>, close: impl FnOn
         Outcome::Failed(fault.failure())
     });
     Ok(Report { old: run.old.get(), outcome, bytes: run.bytes.get(), gc_due: run.gc_due.get() })
+}
+
+fn open(brief: &Brief, tell: &Tell<'_>) -> Result<Opened, Fault> {
+    (tell.step)(Step::Open);
+    libgit2::set_up(brief.connect_ms, brief.silence_ms, &brief.limits)?;
+    let _certificates = trust(brief.ca.as_deref())?;
+    let root = tree::open_root(brief)?;
+    let trigger = brief.trigger.as_deref().map(|path| Trigger::find(path, &brief.directory)).transpose();
+    Ok(Opened { root, trigger, _certificates })
 }
 
 /// What an update opens before it is confined: nothing in it has been read.
@@ -71,6 +87,13 @@ impl Opened {
         // A URL without a port leads to no remote, and is refused when it is used.
         Reach { tree: self.root.as_fd(), above: None, trigger, port: Endpoint::of(&brief.url).map_or(0, |endpoint| endpoint.port) }
     }
+
+    fn with(mut self, maker: Option<Maker>) -> Self {
+        if let (Ok(Some(trigger)), Some(maker)) = (&mut self.trigger, maker) {
+            trigger.made_by(maker);
+        }
+        self
+    }
 }
 
 struct Run<'a> {
@@ -83,16 +106,6 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn open(&self) -> Result<Opened, Fault> {
-        let brief = self.brief;
-        (self.tell.step)(Step::Open);
-        libgit2::set_up(brief.connect_ms, brief.silence_ms, &brief.limits)?;
-        let _certificates = trust(brief.ca.as_deref())?;
-        let root = tree::open_root(brief)?;
-        let trigger = brief.trigger.as_deref().map(|path| Trigger::find(path, &brief.directory)).transpose();
-        Ok(Opened { root, trigger, _certificates })
-    }
-
     fn to_the_end(&self, opened: Opened) -> Result<Outcome, Fault> {
         let Opened { root, trigger, _certificates } = opened;
         let tree = Tree::open(root, self.brief, self.order.known)?;

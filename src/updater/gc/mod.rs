@@ -88,7 +88,7 @@ fn at(what: &'static str) -> impl Fn(Errno) -> Stop {
 ///
 /// # Errors
 /// Those of `close`.
-pub fn gc<E>(brief: &Brief, say: &dyn Fn(&str), close: impl FnOnce(&Reach<'_>) -> Result<(), E>) -> Result<Option<Shrunk>, E> {
+pub fn gc<T, E>(brief: &Brief, say: &dyn Fn(&str), close: impl FnOnce(&Reach<'_>) -> Result<T, E>) -> Result<Option<Shrunk>, E> {
     let told = |stop: Stop| say(&format!("the object store was not made smaller: {stop}"));
     let opened = libgit2::set_up(brief.connect_ms, brief.silence_ms, &brief.limits).and_then(|()| tree::open_root(brief));
     let root = match opened {

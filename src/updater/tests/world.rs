@@ -1,6 +1,7 @@
 //! A remote, a work tree, a server between them, and the real git to ask.
 
 use crate::audit::{Failure, Reason, Step};
+use crate::brief::Key;
 use crate::brief::updater::{Brief, Limits, Purpose};
 use crate::brief::{Label, LabelKind};
 use crate::confine::reach::Reach;
@@ -118,8 +119,11 @@ impl World {
         self.said.borrow_mut().clear();
         let say = |line: &str| self.said.borrow_mut().push(line.to_owned());
         // These tests share one process, which must stay open: `tests/` runs the confined executable.
-        let stay_open = |_: &Reach<'_>| Ok::<(), Infallible>(());
-        match update(&self.brief, &self.order, &Tell { say: &say, step: &|_| {}, progress: &|_| {}, host_key: &|_| {} }, stay_open) {
+        let stay_open = |_: &Reach<'_>| Ok::<_, Infallible>(None);
+        let tell = Tell { say: &say, step: &|_| {}, progress: &|_| {}, host_key: &|_| {} };
+        let Order { key, known, triggered, announced } = &self.order;
+        let order = || Ok(Order { key: key.as_ref().map(Key::copy), known: *known, triggered: *triggered, announced: *announced });
+        match update(&self.brief, &tell, stay_open, order) {
             Ok(report) => report,
             Err(never) => match never {},
         }
