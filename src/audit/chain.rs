@@ -18,6 +18,7 @@ pub const DIGITS: usize = 64;
 /// The longest line is much shorter.
 const TAIL: u64 = 64 << 10;
 const PREV: &str = "{\"prev\":\"";
+const SEQ: &str = ",\"seq\":";
 const HASH: &str = ",\"hash\":\"";
 const END: &str = "\"}";
 
@@ -54,7 +55,7 @@ impl Hash {
 
 /// The line of an entry, with its newline, and its hash.
 pub fn line(entry: &Entry, prev: &Hash) -> (String, Hash) {
-    let mut line = format!("{PREV}{}\",\"time\":\"{}\",\"seq\":{}", prev.0, stamp::rfc3339(entry.when), entry.seq);
+    let mut line = format!("{PREV}{}\",\"time\":\"{}\"{SEQ}{}", prev.0, stamp::rfc3339(entry.when), entry.seq);
     let _ = write!(line, ",\"name\":\"{}\",\"by\":\"{}\",\"by_pid\":{}", entry.event.schema().name, entry.by, entry.by_pid);
     for (name, value) in Fields::of(&entry.event).0 {
         let _ = match value {
@@ -91,6 +92,14 @@ pub enum Line {
 /// Judges a line, without its newline, by itself.
 pub fn judge(line: &[u8]) -> Line {
     read(line).unwrap_or(Line::Other)
+}
+
+/// The number that a line gives its record.
+pub fn seq(line: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(line).ok()?;
+    // No text comes before it that is not gwg's own.
+    let (_, rest) = text.split_once(SEQ)?;
+    rest.split(',').next()?.parse().ok()
 }
 
 fn read(line: &[u8]) -> Option<Line> {

@@ -48,7 +48,8 @@ journald keeps each record as the text of a message.
 `audit.file` is appended to, a JSON object a line: `prev`, `time`, `seq`, `name` (the event's), `by`, `by_pid`, the fields, `hash`. `hash` is the SHA-256 of the line's bytes up to
 `,\"hash\"`, and `prev` the `hash` of the line before: 64 zeros in the very first. The chain goes on over restarts and, in the same process, over renames.
 `gwg audit verify FILE...` says which record was changed, removed or moved. Someone who may write the file can make the chain anew, or cut off its end;
-that shows beside syslog: `service.start` carries the last hash, and each record its number.
+that shows beside syslog: `service.start` carries the last hash, and each record its number. `gwg audit verify` tells the `seq` and the hash with
+which a file ends: where syslog has a later record from before the copy was made, the end is cut off.
 
 ## From a delivery to what it changed
 

@@ -20,6 +20,8 @@ pub struct Report {
     pub begins: Option<String>,
     /// The last record's hash.
     pub ends: Option<String>,
+    /// The last record's `seq`.
+    pub last: Option<u64>,
     /// What is wrong: the line, from 1, and the words. At most twenty.
     pub faults: Vec<(u64, &'static str)>,
     /// Lines that are no records although the chain goes on over them: a full disk or a crash cut them
@@ -54,6 +56,7 @@ pub fn verify(mut from: impl BufRead, before: Option<&str>) -> io::Result<Report
                 continue;
             }
         };
+        report.last = chain::seq(&bytes);
         let goes_on = prev.is_none() || last.is_none() || prev == last;
         match (&prev, goes_on) {
             (None, _) => report.wrong(number, CHANGED),

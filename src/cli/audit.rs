@@ -36,14 +36,15 @@ fn told(file: &Path, report: &Report) -> String {
     for line in &report.cut {
         text += &format!("{name}:{line}: note: no record; a full disk or a crash cut it off, and the chain goes on over it\n");
     }
-    let Report { records, begins, ends, faults, .. } = report;
+    let Report { records, begins, ends, faults, last, .. } = report;
     match (faults.is_empty(), ends) {
         (_, None) => text += &format!("{name}: no records\n"),
         (false, Some(_)) => text += &format!("{name}: {records} records, and not as they were written\n"),
         (true, Some(ends)) => {
             text += &format!("{name}: {records} records, each as it was written and in its place\n");
             text += &format!("  goes on from  {}\n", begins.as_deref().map_or("?", origin));
-            text += &format!("  ends with     {ends}\n");
+            let last = last.map_or_else(|| "?".to_owned(), |seq| seq.to_string());
+            text += &format!("  ends with     {ends}, seq {last}; records cut off after it show only beside syslog, which has their seq\n");
         }
     }
     text
