@@ -9,7 +9,7 @@ use gwg::audit::{Cause, Claim, DeliveryEvent, DeliveryResult, Ignored, Pruned, S
 use gwg::ids::{CommitId, DeliveryId, DirectoryId, JobNumber, OrderId, RepoId, UpdateId};
 use gwg::wire::job::{Job, JobAnswer, Verdict};
 use gwg::wire::listener::FromListener;
-use gwg::wire::order::{FromUpdater, Outcome, Progress, Report};
+use gwg::wire::order::{FromUpdater, Outcome, Progress, Report, Shrunk, StoreSize};
 use gwg::wire::worker::FromWorker;
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -91,6 +91,7 @@ fn from_listener() -> Vec<Attack> {
     attacks.extend(malformed("supervisor", &framed(&[event(0)])));
     attacks.extend([
         attack("ready, twice", "supervisor", ready),
+        attack("a store of a repository that never was", "supervisor", framed(&[FromWorker::GcDue(RepoId::new(9999))])),
         attack("an event of a repository that never was", "supervisor", framed(&[event(0), event(2)])),
         attack("a claim that is a line", "supervisor", claiming(b"ada\n")),
         attack("a claim that steers terminals", "supervisor", claiming(b"\x1b[2J")),
@@ -133,7 +134,7 @@ fn from_worker() -> Vec<Attack> {
 }
 
 fn from_updater() -> Vec<Attack> {
-    let report = Report { old: None, outcome: current(), bytes: 0 };
+    let report = Report { old: None, outcome: current(), bytes: 0, gc_due: false };
     let (fetch, report) = (FromUpdater::Step(Step::Fetch), FromUpdater::Report(report));
     let far = FromUpdater::Progress(Progress::Checkout { files: 1, of: 2 });
     let mut attacks = malformed("worker", &framed(&[fetch]));
@@ -142,6 +143,7 @@ fn from_updater() -> Vec<Attack> {
         attack("a step back", "worker", framed(&[FromUpdater::Step(Step::Reset), fetch])),
         attack("two reports", "worker", framed(&[report, report])),
         attack("a step after the report", "worker", framed(&[report, FromUpdater::Step(Step::Trigger)])),
+        attack("what became of an object store, to the worker", "worker", framed(&[FromUpdater::Shrunk(shrunk())])),
         attack("what became of a tree, to the worker", "worker", framed(&[FromUpdater::Pruned(Pruned::Deleted)])),
         Attack { times: 1_000, ..attack("how far it is, without end", "worker", framed(&[far])) },
         attack("how far it is, after the report", "worker", framed(&[report, far])),
@@ -414,4 +416,9 @@ fn p5_an_owned_updater_forges_no_line_of_the_log_and_does_not_flood_it() {
     assert!(lines.len() <= most, "{} lines", lines.len());
     site.gateway.log().wait(&["more lines", "are not shown"]);
     assert!(memory(supervisor) - before < 2048);
+}
+
+fn shrunk() -> Shrunk {
+    let size = StoreSize { packs: 1, loose: 1, objects: 1, bytes: 1 };
+    Shrunk { before: size, after: size }
 }

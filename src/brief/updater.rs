@@ -44,6 +44,8 @@ pub enum Purpose {
     Update,
     /// The repository is no longer configured.
     Prune(Prune),
+    /// Make its object store smaller. Nothing is fetched, and nobody but the log is told.
+    Gc,
 }
 
 /// Look whether a work tree is as gwg left it.

@@ -8,7 +8,7 @@ use super::nearest::nearest;
 use super::raw::{Raw, RawLogging, Span};
 use super::repo::Repos;
 use super::{
-    Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, hook, limits, locate, operate, proxies,
+    Config, LogFormat, LogLevel, LogOutput, Logging, accounts, audit, confinement, directories, gc, hook, limits, locate, operate, proxies,
 };
 use crate::brief::updater::Limits;
 use crate::brief::worker::Schedule;
@@ -57,6 +57,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let alert_after = span(raw.alert_after.unwrap_or(ALERT_DEFAULT), 365 * DAY_MS, "alert_after", notes);
 
     let limits = limits::check(raw.limits, &Limits::default(), &KeyPath::global("limits"), notes);
+    let gc = gc::check(raw.gc.unwrap_or_default(), notes);
     let proxies = proxies::check(raw.trusted_proxies, raw.proxy_protocol, notes);
     let files = Files::new(source.owner);
     let logging = logging(raw.logging.unwrap_or_default(), &files, env, notes);
@@ -92,6 +93,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
             retry_delay_ms: retry_delay?,
             reconcile_s: reconcile?.div_ceil(1_000),
         },
+        gc: gc?,
         initialise,
         files,
         keys,

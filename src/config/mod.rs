@@ -13,6 +13,7 @@
 //! | `operate` | who may ask the running gateway, and where figures are served |
 //! | `confinement` | what to do where the kernel can't confine in full |
 //! | `limits` | what one update may cost |
+//! | `gc` | whether object stores are kept small |
 //! | `url`, `label`, `directories`, `keys`, `known_hosts` | one subject each |
 //! | `split` | one configuration, three kinds of brief |
 //! | `sources` | which files were read, and whether they have changed since |
@@ -27,6 +28,7 @@ mod environment;
 mod error;
 mod file;
 mod files;
+mod gc;
 mod hook;
 mod keys;
 mod known_hosts;
@@ -151,6 +153,8 @@ pub struct Config {
     pub audit: Audit,
     /// How updates are scheduled.
     pub schedule: worker::Schedule,
+    /// What is done about object stores.
+    pub gc: Gc,
     /// Whether missing work trees are cloned at start.
     pub initialise: bool,
     /// The files with keys, secrets, hosts and certificates that it names: the supervisor reads them.
@@ -263,6 +267,15 @@ pub enum Confinement {
     Require,
     /// Run with the layers that there are.
     BestEffort,
+}
+
+/// `gc.objects`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gc {
+    /// Make an object store smaller when it has become large.
+    Auto,
+    /// Leave that to others.
+    Off,
 }
 
 /// `audit`

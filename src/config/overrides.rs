@@ -8,7 +8,7 @@ use super::raw::{Raw, RawAudit, RawControl, RawLimits, RawLogging, RawMetrics, S
 type Set = fn(&mut Raw, &str) -> Result<(), Fault>;
 
 /// Every variable, the key that it overrides, and how.
-const VARIABLES: [(&str, &[&str], Set); 32] = [
+const VARIABLES: [(&str, &[&str], Set); 33] = [
     ("GWG_LISTEN", &["listen"], |raw, text| set(&mut raw.listen, Ok(text.to_owned()))),
     ("GWG_PORT", &["port"], |raw, text| set(&mut raw.port, number(text))),
     ("GWG_RETRY_COUNT", &["retry_count"], |raw, text| set(&mut raw.retry_count, number(text))),
@@ -38,6 +38,7 @@ const VARIABLES: [(&str, &[&str], Set); 32] = [
     ("GWG_AUDIT_TAG", &["audit", "tag"], |raw, text| set(&mut audit(raw).tag, Ok(text.to_owned()))),
     ("GWG_AUDIT_FILE", &["audit", "file"], |raw, text| set(&mut audit(raw).file, Ok(text.to_owned()))),
     ("GWG_AUDIT_SOCKET", &["audit", "socket"], |raw, text| set(&mut audit(raw).socket, Ok(text.to_owned()))),
+    ("GWG_GC_OBJECTS", &["gc", "objects"], |raw, text| set(&mut raw.gc.get_or_insert_default().objects, Ok(text.to_owned()))),
     ("GWG_LIMITS_PACK", &["limits", "pack"], |raw, text| set(&mut limits(raw).pack, size(text))),
     ("GWG_LIMITS_OBJECT", &["limits", "object"], |raw, text| set(&mut limits(raw).object, size(text))),
     ("GWG_LIMITS_FILES", &["limits", "files"], |raw, text| set(&mut limits(raw).files, number(text))),

@@ -31,6 +31,7 @@ pub struct Raw {
     pub logging: Option<RawLogging>,
     pub audit: Option<RawAudit>,
     pub limits: Option<RawLimits>,
+    pub gc: Option<RawGc>,
     pub repos: Option<Vec<RawRepo>>,
 }
 
@@ -80,6 +81,13 @@ pub struct RawLimits {
     pub files: Option<i64>,
     pub tree: Option<Size>,
     pub deadline: Option<Span>,
+}
+
+/// `gc`
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawGc {
+    pub objects: Option<String>,
 }
 
 /// One of `repos`.

@@ -76,6 +76,7 @@ fn every_default_is_as_documented() {
     assert_eq!(config.schedule, worker::Schedule { threads: 5, retry_count: 10, retry_delay_ms: 1_000, reconcile_s: 21_600 });
     assert_eq!((config.initialise, config.accounts.is_none(), config.keys.len()), (true, true, 0));
     assert_eq!(config.confinement, Confinement::BestEffort, "without root");
+    assert_eq!(config.gc, Gc::Auto);
     let logging = config.logging;
     assert_eq!((logging.format, logging.level, logging.timestamp), (LogFormat::Text, LogLevel::Info, true));
     assert!(matches!(logging.output, LogOutput::Stdout));

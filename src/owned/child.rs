@@ -88,9 +88,14 @@ impl Child {
         let mut child = Self { process, commands: Commands::Link(worker), supervisor, _worker: None, log };
         match step {
             Ok(FromUpdater::Step(_)) => Ok(child),
-            Ok(FromUpdater::Report(_) | FromUpdater::Progress(_) | FromUpdater::HostKey(_) | FromUpdater::Pruned(_)) | Err(_) => {
-                Err(io::Error::other(format!("the updater did not start: {}", child.last_words()?)))
-            }
+            Ok(
+                FromUpdater::Report(_)
+                | FromUpdater::Progress(_)
+                | FromUpdater::HostKey(_)
+                | FromUpdater::Pruned(_)
+                | FromUpdater::Shrunk(_),
+            )
+            | Err(_) => Err(io::Error::other(format!("the updater did not start: {}", child.last_words()?))),
         }
     }
 

@@ -105,6 +105,7 @@ impl Supervisor {
         self.hooks.kill_all();
         self.survey.give_up();
         self.give_prune_up();
+        self.upkeep.give_up();
         self.estate.ledger.worker_gone();
         let ended = self.plan_restart(Role::Worker, &child.process, child.ready, exit);
         self.reload_event(Event::WorkerDied);
@@ -349,6 +350,7 @@ impl Supervisor {
         self.stopping = true;
         self.give_reload_up();
         self.give_prune_up();
+        self.upkeep.give_up();
         // Who has connected is answered; from now on nobody can.
         self.estate.socket = None;
         // A child that does not take this is killed when the grace is over.
@@ -369,7 +371,11 @@ impl Supervisor {
     /// Whether no child is left.
     pub fn is_alone(&self) -> bool {
         let listeners = usize::from(self.listener.is_some() || self.reload.candidate.is_some()) + self.draining.len();
-        listeners == 0 && self.worker.is_none() && self.pruner.is_none() && self.updates.running() + self.hooks.running() == 0
+        listeners == 0
+            && self.worker.is_none()
+            && self.pruner.is_none()
+            && self.upkeep.is_idle()
+            && self.updates.running() + self.hooks.running() == 0
     }
 
     /// Ends what is left. Answers how many that were.
@@ -381,6 +387,7 @@ impl Supervisor {
         self.updates.kill_all();
         self.hooks.kill_all();
         self.kill_pruner();
+        self.upkeep.kill();
         left
     }
 }

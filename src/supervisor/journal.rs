@@ -16,6 +16,7 @@ use crate::confine::spawn::Account;
 use crate::ids::{Generation, RepoId};
 use crate::wire::control::What;
 use crate::wire::hook::End as HookEnd;
+use crate::wire::order::{Shrunk, StoreSize};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::collections::BTreeMap;
@@ -357,6 +358,14 @@ pub fn process_ended(role: Role, pid: u32, exit: Exit, uptime: Duration, wait: O
 pub fn process_ended_for(role: Role, pid: u32, exit: Exit, uptime: Duration, repo: &str) {
     let child = Child { role: role.name(), pid, repo: Some(repo.to_owned()) };
     record(By::gwg(), Event::ProcessExit { child, end: how(exit), uptime_s: uptime.as_secs(), wait_s: None });
+}
+
+/// An object store was made smaller, by its updater's word.
+pub fn store_shrunk(repo: &str, Shrunk { before, after }: Shrunk, took: Duration) {
+    let StoreSize { packs, loose, objects, bytes } = before;
+    let ms = took.as_millis();
+    let (packs_now, loose_now, objects_now, bytes_now) = (after.packs, after.loose, after.objects, after.bytes);
+    info!(%repo, packs, loose, objects, bytes, packs_now, loose_now, objects_now, bytes_now, ms, "object store made smaller");
 }
 
 /// A child ends again and again.

@@ -11,6 +11,7 @@ mod children;
 mod confinement;
 mod control;
 mod executables;
+mod gc;
 mod handover;
 mod hooks;
 mod journal;

@@ -245,6 +245,8 @@ impl Supervisor {
         journal::config_loaded(&file, generation, cause, &difference, self.estate.sealed.names.len(), self.estate.listen);
         self.reload.loaded = Some(difference);
         self.remember_trees();
+        // It began under the configuration before; what is due no longer may be wanted.
+        self.upkeep.give_up();
         match old {
             Some(old) => self.drain(old, waiting),
             None => self.reload_event(Event::OldClosed),

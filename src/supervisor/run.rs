@@ -5,6 +5,7 @@
 use super::briefs::Sealed;
 use super::children::{Birth, Child};
 use super::control::{Ask, Door, Ledger, Survey, Terms};
+use super::gc::{self, Upkeep};
 use super::handover::{Expected, Handover};
 use super::hooks::{self, Hooks, Wanted};
 use super::journal::{self, Journal, Offence};
@@ -46,7 +47,7 @@ use tokio::time::MissedTickBehavior;
 const GRACE: Duration = Duration::from_millis(4500);
 
 /// What an owned worker might speak of.
-const NEVER_GIVEN: &str = "an event of a repository that never was";
+pub const NEVER_GIVEN: &str = "an event of a repository that never was";
 
 /// What the supervisor owns.
 pub struct Estate {
@@ -92,6 +93,7 @@ pub enum Heard {
     UpdaterEnded(OrderId, Exit),
     HookEnded(RepoId, HookEnded),
     PrunerEnded(prune::End),
+    GcEnded(gc::End),
     /// The next tree of a prune may be looked at.
     PruneNext,
     /// A restart's wait is over.
@@ -212,6 +214,7 @@ pub struct Supervisor {
     pub pruning: Option<Prune>,
     /// The updater that is at one of its trees.
     pub pruner: Option<Process>,
+    pub upkeep: Upkeep,
     pub upgrade: Upgrade,
     /// Those that hear a child until its link ends.
     pub hearings: JoinSet<()>,
@@ -244,6 +247,7 @@ impl Supervisor {
             reload: Reload::new(),
             pruning: None,
             pruner: None,
+            upkeep: Upkeep::default(),
             upgrade: Upgrade::new(place),
             hearings: JoinSet::new(),
         }
@@ -262,6 +266,7 @@ impl Supervisor {
             Heard::UpdaterEnded(order, exit) => self.hear_updater_ended(order, exit),
             Heard::HookEnded(repo, how) => self.hear_hook_ended(repo, how),
             Heard::PrunerEnded(end) => self.hear_pruner_ended(end),
+            Heard::GcEnded(end) => self.hear_gc_ended(end),
             Heard::PruneNext => self.hear_prune_next(),
             Heard::Start(role) => self.restart(role),
             Heard::Drained(birth) => self.end_draining(birth),
@@ -323,6 +328,7 @@ impl Supervisor {
                 self.journal.of(Role::Worker, worker.process.pid).host_key_refused(repo, url, key);
             }
             FromWorker::Marked(repo, _) => self.estate.ledger.marked(repo),
+            FromWorker::GcDue(repo) => self.hear_gc_due(birth, repo),
             FromWorker::Recalled(tree, deployed) => self.hear_recalled(birth, tree, deployed),
             FromWorker::Step(order, step) => self.hear_step(order, step),
             FromWorker::Progress(order, progress) => self.hear_progress(order, progress),
@@ -372,6 +378,8 @@ impl Supervisor {
             // A reload has removed it while the order was on its way.
             return self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, Ended::NotStarted)));
         };
+        // The new updater waits until the lock of its work tree is free.
+        self.upkeep.make_way_for(repo);
         let ears = self.ears.clone();
         let ended = move |exit| super::children::tell_later(ears, Heard::UpdaterEnded(order, exit));
         let needs = Needs { roster: &self.estate.roster, brief, name: self.journal.name(repo) };
@@ -386,6 +394,7 @@ impl Supervisor {
 
     fn hear_updater_ended(&mut self, order: OrderId, exit: Exit) {
         self.updates.ended(order, exit, &self.journal);
+        self.gc_next();
         if self.worker.is_some() {
             self.tell_worker(|worker| worker.send(&ToWorker::Ended(order, updates::as_told(exit))));
         } else if self.worker_waits {

@@ -286,6 +286,7 @@ impl Supervisor {
         self.stopping = true;
         self.give_reload_up();
         self.give_prune_up();
+        self.upkeep.give_up();
         self.updates.kill_all();
         self.hooks.kill_all();
         if let Some(listener) = &self.listener {

@@ -7,6 +7,7 @@
 
 use super::beneath::{self, Kind};
 use super::failure::Fault;
+use super::gc;
 use crate::audit::{Reason, Step};
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, futimens};
@@ -26,6 +27,7 @@ pub fn begin(git: &OwnedFd, private: &OwnedFd, shown: &str) -> Result<(), Fault>
     let since = beneath::look(private, MARKER).map_err(errno)?;
     remove_locks(git, since.as_ref(), shown)?;
     sweep(git).map_err(errno)?;
+    gc::sweep(private).map_err(errno)?;
     let marker = beneath::open(private, MARKER, OFlag::O_WRONLY | OFlag::O_CREAT, 0o600).map_err(errno)?;
     futimens(&marker, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW).map_err(errno)
 }

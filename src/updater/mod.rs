@@ -12,6 +12,7 @@ mod damage;
 mod endpoint;
 mod failure;
 mod fetch;
+mod gc;
 mod gitconfig;
 mod gitdir;
 mod host_keys;
@@ -86,6 +87,10 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
         Purpose::Prune(what) => {
             let pruned = prune::prune(&brief, &what, &say, close)?;
             return frame::write(&mut &worker, &FromUpdater::Pruned(pruned)).map_err(StartError::Report);
+        }
+        Purpose::Gc => {
+            let shrunk = gc::gc(&brief, &say, close)?;
+            return shrunk.map_or(Ok(()), |shrunk| frame::write(&mut &worker, &FromUpdater::Shrunk(shrunk)).map_err(StartError::Report));
         }
     }
     let last = Cell::new(Step::Start);

@@ -13,6 +13,7 @@ use nix::sys::stat::{fstat, stat};
 use nix::unistd::geteuid;
 use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// A work tree that this process holds the lock of.
 pub struct Tree {
@@ -73,7 +74,7 @@ impl Tree {
         let private = beneath::open_or_make_directory(&git, gitdir::PRIVATE, 0o700).map_err(errno)?;
         // Someone else's could hold the lock for ever, or swap what is in it while it is used.
         is_ours(&private, &format!("{shown}/gwg"))?;
-        let lock = lock(&private, &shown)?;
+        let lock = lock(&private, &shown, PATIENCE)?;
         crash::begin(&git, &private, &shown)?;
         gitdir::forget_removal(&private).map_err(errno)?;
         let tree = Self { root, git, private, _lock: lock };
@@ -89,7 +90,7 @@ impl Tree {
     /// # Errors
     /// Another updater works there.
     pub fn hold(root: OwnedFd, git: OwnedFd, private: OwnedFd, shown: &str) -> Result<Self, Fault> {
-        let lock = lock(&private, shown)?;
+        let lock = lock(&private, shown, Duration::ZERO)?;
         Ok(Self { root, git, private, _lock: lock })
     }
 
@@ -148,11 +149,20 @@ fn is_still_empty(root: &OwnedFd, git: &OwnedFd) -> nix::Result<bool> {
     Ok(made_by_gwg && entries.all(|(name, _)| name.as_c_str() == c".git" || gitdir::counts_as_nothing(&name)))
 }
 
-fn lock(private: &OwnedFd, shown: &str) -> Result<File, Fault> {
+/// What the end of a process that was killed may take: one that kept the store small makes way for an update.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn lock(private: &OwnedFd, shown: &str, patience: Duration) -> Result<File, Fault> {
     let file = beneath::open(private, c"lock", OFlag::O_RDWR | OFlag::O_CREAT, 0o600)
         .map_err(|errno| Fault::errno(Step::Open, format!("{shown}/gwg/lock"), errno))?;
     let file = File::from(file);
-    match file.try_lock() {
+    let since = Instant::now();
+    let mut tried = file.try_lock();
+    while matches!(tried, Err(TryLockError::WouldBlock)) && since.elapsed() < patience {
+        std::thread::sleep(Duration::from_millis(5));
+        tried = file.try_lock();
+    }
+    match tried {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             Err(Fault::new(Step::Open, Reason::Locked, format!("{shown}/gwg/lock: another updater works here")))

@@ -5,7 +5,7 @@ use super::failure::{Fault, git};
 use super::reset::Target;
 use super::tree::Tree;
 use super::trigger::Trigger;
-use super::{crash, damage, fetch, gitdir, host_keys, libgit2, reset, tree};
+use super::{crash, damage, fetch, gc, gitdir, host_keys, libgit2, reset, tree};
 use crate::audit::{HostKey, Reason, Step};
 use crate::brief::updater::Brief;
 use crate::confine::maker::Maker;
@@ -51,7 +51,7 @@ pub fn update<E>(
         }
         Err(fault) => Err(fault),
     };
-    let run = Run { brief, order: &order()?, tell, bytes: Cell::new(0), old: Cell::new(None) };
+    let run = Run { brief, order: &order()?, tell, bytes: Cell::new(0), old: Cell::new(None), gc_due: Cell::new(false) };
     let outcome = opened.and_then(|opened| run.to_the_end(opened)).unwrap_or_else(|fault| {
         let fault = fault.explained(&brief.limits);
         (tell.say)(&fault.to_string());
@@ -60,7 +60,7 @@ pub fn update<E>(
         }
         Outcome::Failed(fault.failure())
     });
-    Ok(Report { old: run.old.get(), outcome, bytes: run.bytes.get() })
+    Ok(Report { old: run.old.get(), outcome, bytes: run.bytes.get(), gc_due: run.gc_due.get() })
 }
 
 fn open(brief: &Brief, tell: &Tell<'_>) -> Result<Opened, Fault> {
@@ -102,6 +102,7 @@ struct Run<'a> {
     tell: &'a Tell<'a>,
     bytes: Cell<u64>,
     old: Cell<Option<CommitId>>,
+    gc_due: Cell<bool>,
 }
 
 impl Run<'_> {
@@ -109,6 +110,8 @@ impl Run<'_> {
         let Opened { root, trigger, _certificates } = opened;
         let tree = Tree::open(root, self.brief, self.order.known)?;
         let outcome = self.deploy(&tree).and_then(|deployed| self.pull(&tree, trigger, deployed));
+        // A store that can't be listed shows in an update, and is no reason to fail one that went well.
+        self.gc_due.set(outcome.is_ok() && gc::is_due(&tree).unwrap_or(false));
         crash::end(&tree.private).map_err(|errno| Fault::errno(Step::Open, ".git/gwg/running", errno))?;
         outcome
     }

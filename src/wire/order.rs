@@ -61,10 +61,34 @@ pub enum FromUpdater {
     /// To the supervisor alone, from an updater that was to look at a tree which is no longer configured:
     /// said once, and nothing else.
     Pruned(Pruned),
+    /// To the supervisor alone, from an updater that was to make an object store smaller and has: said once, and nothing else.
+    Shrunk(Shrunk),
 }
 
 impl Message for FromUpdater {
     const MAX: usize = 128;
+}
+
+/// What became of an object store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shrunk {
+    /// What it was before.
+    pub before: StoreSize,
+    /// What it is now.
+    pub after: StoreSize,
+}
+
+/// How large an object store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreSize {
+    /// Packs.
+    pub packs: u64,
+    /// Objects in files of their own.
+    pub loose: u64,
+    /// All objects; those that are stored twice count twice.
+    pub objects: u64,
+    /// Of all files.
+    pub bytes: u64,
 }
 
 /// How far an update is.
@@ -110,6 +134,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Bytes received from the remote.
     pub bytes: u64,
+    /// The object store should be made smaller.
+    pub gc_due: bool,
 }
 
 /// What came of an update.

@@ -109,6 +109,8 @@ pub enum FromWorker {
     Page(Page),
     /// The answer to [`ToWorker::Recall`].
     Recalled(DirectoryId, Option<CommitId>),
+    /// The object store of this repository should be made smaller: said when an update of it has ended.
+    GcDue(RepoId),
     /// The order's updater begins a step: for who watches.
     Step(OrderId, Step),
     /// How far the order's update is: for who watches.

@@ -140,6 +140,13 @@ impl Dispatch {
         Some((self.running.remove(&order)?, how))
     }
 
+    /// The repository of an order that has gone well, where its object store should be made smaller.
+    pub fn gc_due(&self, order: OrderId) -> Option<RepoId> {
+        let running = self.running.get(&order)?;
+        let (report, _) = running.outcome(running.ended?).ok()?;
+        report.gc_due.then_some(running.repo)
+    }
+
     /// Whether nothing runs.
     pub fn is_idle(&self) -> bool {
         self.running.is_empty()
@@ -304,7 +311,7 @@ mod tests {
 
     fn current(old: Option<CommitId>, new: CommitId) -> FromUpdater {
         let outcome = Outcome::Current { new, forced: false, triggered: true, announced_seen: true };
-        FromUpdater::Report(Report { old, outcome, bytes: 0 })
+        FromUpdater::Report(Report { old, outcome, bytes: 0, gc_due: false })
     }
 
     /// A worker with one repository; the test plays its updaters.

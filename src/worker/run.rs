@@ -345,13 +345,17 @@ impl Worker {
     fn close(&mut self, order: OrderId) -> io::Result<()> {
         let Self { due, state, hooks, brief, .. } = self;
         let closing = Closing { due, state, hooks, repos: &brief.repos, now: Instant::now(), chance: chance() };
-        for event in self.dispatch.close(order, closing) {
+        let gc_due = self.dispatch.gc_due(order);
+        let events = self.dispatch.close(order, closing);
+        // No event: the order's end is not whole yet.
+        let gc_due = gc_due.filter(|_| !events.is_empty());
+        for event in events {
             say(&self.supervisor, &FromWorker::Update(event))?;
             if let Some(end) = self.reconcile.hear(&event, Instant::now()) {
                 say(&self.supervisor, &FromWorker::Reconcile(end))?;
             }
         }
-        Ok(())
+        gc_due.map_or(Ok(()), |repo| say(&self.supervisor, &FromWorker::GcDue(repo)))
     }
 
     fn end_hook(&mut self, repo: RepoId, how: HookEnded) -> io::Result<()> {

@@ -40,8 +40,15 @@ pub struct End {
 impl Updater {
     /// Starts one, within the brief's limits.
     pub fn start(brief: &Brief) -> Self {
+        let (updater, mut supervisor) = Self::born(brief);
+        frame::write(&mut supervisor, brief).unwrap();
+        updater
+    }
+
+    /// Starts one that waits for its brief on the link that is given.
+    pub fn born(brief: &Brief) -> (Self, UnixStream) {
         descriptors::reserve().unwrap();
-        let (mut supervisor, theirs) = UnixStream::pair().unwrap();
+        let (supervisor, theirs) = UnixStream::pair().unwrap();
         let (worker, peer) = UnixStream::pair().unwrap();
         let (log, write) = io::pipe().unwrap();
         let program = OwnedFd::from(File::open(env!("CARGO_BIN_EXE_gwg-updater")).unwrap());
@@ -59,8 +66,7 @@ impl Updater {
             confinement: Confinement::Require,
         };
         let child = command(given).unwrap().spawn().unwrap();
-        frame::write(&mut supervisor, brief).unwrap();
-        Self { child, worker, log: File::from(OwnedFd::from(log)) }
+        (Self { child, worker, log: File::from(OwnedFd::from(log)) }, supervisor)
     }
 
     /// Starts one and gives it its order.
@@ -79,6 +85,7 @@ impl Updater {
                 FromUpdater::HostKey(_) | FromUpdater::Progress(_) => {}
                 FromUpdater::Report(report) => return Ok(report),
                 FromUpdater::Pruned(pruned) => panic!("{pruned:?}, and it was to update"),
+                FromUpdater::Shrunk(shrunk) => panic!("{shrunk:?}, and it was to update"),
             }
         }
     }

@@ -48,6 +48,8 @@ fn every_mistake_names_line_key_and_remedy() {
         (with("port: 5555", "limits: {object: 10 gigs}"), ":2: limits.object", "a number of bytes", ""),
         (with("port: 5555", "limits: {files: -1}"), ":2: limits.files", "out of range", "from 1 to"),
         (with("port: 5555", "limits: {deadline: 500ms}"), ":2: limits.deadline", "out of range", "from 1 second"),
+        (with("port: 5555", "gc: {objects: often}"), ":2: gc.objects", "neither auto nor off", "write auto or off"),
+        (with("port: 5555", "gc: {object: auto}"), ":2: gc.object", "no key object", "did you mean objects?"),
         (with("port: 5555", "limits: {file: 1}"), ":2: limits.file", "no key file", "did you mean files?"),
         (with("    path: /one\n", "    path: /one\n    limits: {tree: 0}\n"), ":8: repos[0].limits.tree", "out of range", "from 64KiB"),
         (with("port: 5555", "initialise: 1"), ":2: initialise", "true or false", "quotes"),

@@ -136,6 +136,7 @@ fn the_reference_has_every_key_and_no_other() {
         ("control: {zzzzzzzzzz: 1}\n", "control."),
         ("metrics: {zzzzzzzzzz: 1}\n", "metrics."),
         ("limits: {zzzzzzzzzz: 1}\n", "limits."),
+        ("gc: {zzzzzzzzzz: 1}\n", "gc."),
         ("audit: {zzzzzzzzzz: 1}\n", "audit."),
         ("repos: [{zzzzzzzzzz: 1}]\n", ""),
         ("repos: [{hook: {zzzzzzzzzz: 1}}]\n", "hook."),
@@ -144,7 +145,7 @@ fn the_reference_has_every_key_and_no_other() {
         let (_, keys) = error.split_once("the keys here are ").unwrap_or_else(|| panic!("{error}"));
         known.extend(
             keys.split(", ")
-                .filter(|key| !matches!(*key, "logging" | "limits" | "audit" | "control" | "metrics" | "repos" | "hook"))
+                .filter(|key| !matches!(*key, "logging" | "limits" | "gc" | "audit" | "control" | "metrics" | "repos" | "hook"))
                 .map(|key| format!("{prefix}{key}")),
         );
     }

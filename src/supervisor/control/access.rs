@@ -1,6 +1,6 @@
 //! Who may do what over the control socket. Pure. Runs in the supervisor.
 
-use crate::config::{Config, Control};
+use crate::config::{Config, Control, Gc};
 use crate::confine::peer::Peer;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub enum Right {
     Act,
 }
 
-/// What the configuration says of operators and of who looks from outside.
+/// What the configuration says of operators, of who looks from outside, and of what gwg does by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     /// Who may do what.
@@ -25,12 +25,14 @@ pub struct Terms {
     pub metrics: Option<SocketAddr>,
     /// How long a repository may fail.
     pub alert_after: Duration,
+    /// What is done about object stores.
+    pub gc: Gc,
 }
 
 impl Terms {
     /// Those of a configuration.
     pub fn of(config: &Config) -> Self {
-        Self { rules: Rules::of(config), metrics: config.metrics, alert_after: Duration::from_secs(config.alert_after_s) }
+        Self { rules: Rules::of(config), metrics: config.metrics, alert_after: Duration::from_secs(config.alert_after_s), gc: config.gc }
     }
 }
 
