@@ -132,6 +132,26 @@ fn f28_twenty_upgrades_under_load_refuse_reset_and_lose_nothing() {
     audit_is_whole(&site, sent, TIMES);
 }
 
+/// As a reverse proxy's: who has a connection open may send on it at any moment, and must have an answer.
+#[test]
+fn connections_that_are_kept_end_with_an_answer() {
+    let Some((installation, mut site)) = site() else { return };
+    let pushing = Pushing::start_keeping(&site, 40, 200);
+    for number in 0..6 {
+        pushing.go_on();
+        if number % 2 == 0 {
+            installation.install(if number % 4 == 0 { OTHER } else { OURS });
+            upgrade(&site);
+        } else {
+            let config = site.gateway.config().clone().set("reconcile", format!("{number}h"));
+            site.gateway.reload(config);
+        }
+    }
+    pushing.go_on();
+    let Pushed { sent, refused, wrong } = pushing.end();
+    assert_eq!((wrong, refused), (Vec::new(), 0), "of {sent}");
+}
+
 /// What the supervisor has open, without the numbers of what has no name.
 fn open_by(supervisor: Process) -> Vec<String> {
     let kind = |what: String| match what.split_once(':') {

@@ -200,10 +200,13 @@ impl<H> Admission<H> {
         }
     }
 
-    /// From now on nobody comes, and who never asked anything has a moment left for it. Gives all
-    /// that are here.
-    pub fn drain(&mut self) -> impl Iterator<Item = &H> {
+    /// From now on nobody comes, and who never asked anything has a moment left for it.
+    pub const fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// All that are here.
+    pub fn handles(&self) -> impl Iterator<Item = &H> {
         self.slots.iter().flatten().map(|slot| &slot.handle)
     }
 
@@ -246,7 +249,7 @@ impl<H> Slot<H> {
     /// How long it may stay in its stage, and what happens then.
     fn deadline(&self, limits: &Limits, draining: bool) -> (Duration, End) {
         match self.stage {
-            Stage::Header if draining => (milliseconds(limits.header_ms).min(DRAIN_GRACE), End::Close),
+            Stage::Header if draining && !self.used => (milliseconds(limits.header_ms).min(DRAIN_GRACE), End::Close),
             Stage::Header => (milliseconds(limits.header_ms), End::Close),
             Stage::Body => (milliseconds(limits.body_ms), End::Timeout),
             Stage::Waiting => (milliseconds(limits.acknowledge_ms), End::Unavailable),

@@ -12,8 +12,7 @@ use hyper::{Response, StatusCode};
 /// An answer, whole in memory.
 pub type Answer = Response<Full<Bytes>>;
 
-/// The answer to a request. `close`: part of the request was not read, so that nothing after it on
-/// the connection could be told from it.
+/// The answer to a request. `close`: it is the last on its connection.
 pub fn answer(result: &DeliveryResult, close: bool) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from_static(line(result).as_bytes())));
     *answer.status_mut() = status(result);

@@ -130,10 +130,10 @@ impl Connection {
         self.server.admission.borrow_mut().lingers(self.slot, Instant::now());
     }
 
-    /// Whether it should end after what it is doing. Who has just come and not asked anything yet is
+    /// Whether it should end where it is doing nothing. Who has just come and not asked anything yet is
     /// about to: it is let.
-    fn drains(&self) -> bool {
-        self.server.is_draining() && self.server.admission.borrow().is_used(self.slot)
+    fn ends_idle(&self) -> bool {
+        self.server.ends_idle() && self.server.admission.borrow().is_used(self.slot)
     }
 }
 
@@ -155,7 +155,7 @@ pub async fn run(stream: TcpStream, connection: Connection) {
             return Poll::Ready(Ok(()));
         }
         let mut done = requests.as_mut().poll(cx);
-        if done.is_pending() && connection.drains() {
+        if done.is_pending() && connection.ends_idle() {
             // After the poll: a request that had come already is answered, and not cut off.
             requests.as_mut().graceful_shutdown();
             done = requests.as_mut().poll(cx);

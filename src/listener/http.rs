@@ -44,7 +44,8 @@ pub async fn respond(connection: &Connection, request: Request<Incoming>) -> Res
     let outcome = deliver(connection, &head, &mut incoming, &mut record).await;
     record.result = outcome.unwrap_or_else(DeliveryResult::Rejected);
     connection.answers();
-    Ok(answer::answer(&record.result, connection.is_unread()))
+    let is_last = connection.is_unread() || connection.server.is_draining();
+    Ok(answer::answer(&record.result, is_last))
 }
 
 async fn deliver(

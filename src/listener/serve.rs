@@ -30,6 +30,9 @@ use tokio::time::{sleep, timeout};
 
 /// How coarse deadlines are, at most.
 const SWEEP: Duration = Duration::from_millis(250);
+/// How long a connection that is kept open may still ask once more, when the listener drains: the answer says
+/// that it was the last. Closed at once, it would cut off a request that is on its way.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// How long to wait before accepting again after a failure that may last.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -100,6 +103,8 @@ pub struct Server {
     /// How connections are served.
     pub http: http1::Builder,
     draining: Cell<Option<Waiting>>,
+    /// Whether it has drained for [`LAST_REQUEST`].
+    idle_may_go: Cell<bool>,
     /// For the accepting task: a connection is gone, or it is time to drain.
     accepting: Notify,
     /// For [`serve`] while it drains: a connection is gone.
@@ -122,15 +127,26 @@ impl Server {
         self.emptied.notify_one();
     }
 
-    /// Whether connections are to end after what they are doing.
+    /// Whether the next answer on each connection is its last.
     pub fn is_draining(&self) -> bool {
         self.draining.get().is_some()
     }
 
-    fn drain(&self, waiting: Waiting) {
+    /// Whether connections are to end that are doing nothing.
+    pub fn ends_idle(&self) -> bool {
+        self.idle_may_go.get()
+    }
+
+    fn drain(self: &Rc<Self>, waiting: Waiting) {
         self.draining.set(Some(waiting));
-        self.admission.borrow_mut().drain().for_each(|signal| signal.wake());
+        self.admission.borrow_mut().drain();
         self.accepting.notify_one();
+        let server = Rc::clone(self);
+        spawn_local(async move {
+            sleep(LAST_REQUEST).await;
+            server.idle_may_go.set(true);
+            server.admission.borrow().handles().for_each(|signal| signal.wake());
+        });
     }
 
     fn evict(&self) {
@@ -156,6 +172,7 @@ pub async fn serve(given: Given) -> Result<(), ServeError> {
         admission: RefCell::new(Admission::new(given.limits)),
         http: http::builder(),
         draining: Cell::new(None),
+        idle_may_go: Cell::new(false),
         accepting: Notify::new(),
         emptied: Notify::new(),
         filled: Notify::new(),

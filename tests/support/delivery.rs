@@ -210,6 +210,48 @@ pub fn exchange(port: u16, request: &[u8]) -> std::io::Result<Answer> {
     answer.ok_or_else(|| std::io::Error::other(format!("no answer but {:?}", String::from_utf8_lossy(&bytes))))
 }
 
+/// A connection that is kept open from request to request, as a reverse proxy keeps it.
+pub struct Kept {
+    port: u16,
+    stream: TcpStream,
+}
+
+impl Kept {
+    pub fn open(port: u16) -> std::io::Result<Self> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        Ok(Self { port, stream })
+    }
+
+    /// Whether the other side has closed it: then no request may be sent any more.
+    pub fn is_closed(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let open = matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        self.stream.set_nonblocking(false).unwrap();
+        !open
+    }
+
+    /// Sends a request and reads its answer. False: it was the last on this connection.
+    pub fn send(&mut self, request: &[u8]) -> std::io::Result<(Answer, bool)> {
+        let start = Instant::now();
+        self.stream.write_all(request)?;
+        let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+        loop {
+            if let Some(answer) = parse(&bytes, start.elapsed())
+                .filter(|answer| Some(answer.body.len().to_string().as_str()) == answer.header("content-length"))
+            {
+                count_answers(self.port, 1);
+                let goes_on = answer.header("connection") != Some("close");
+                return Ok((answer, goes_on));
+            }
+            match self.stream.read(&mut piece)? {
+                0 => return Err(std::io::Error::other(format!("closed after {:?}", String::from_utf8_lossy(&bytes)))),
+                count => bytes.extend_from_slice(&piece[..count]),
+            }
+        }
+    }
+}
+
 fn parse(bytes: &[u8], took: Duration) -> Option<Answer> {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n")?;

@@ -1,7 +1,8 @@
-//! Signed pushes at a steady rate, from several clients with a connection for each request, while something
-//! else happens.
+//! Signed pushes at a steady rate, from several clients with a connection for each request, or one that each
+//! keeps, while something else happens.
 
 use super::config::SECRET;
+use super::delivery::{Answer, Delivery, Kept};
 use super::site::{PATH, Site};
 use super::wait;
 use std::io::ErrorKind;
@@ -38,6 +39,28 @@ pub struct Pushed {
 impl Pushing {
     /// Starts so many clients, which together make so many requests a second.
     pub fn start(site: &Site, clients: u32, a_second: u32) -> Self {
+        Self::start_with(site, clients, a_second, |_, push, port| push.try_send(port))
+    }
+
+    /// The same, of clients that keep their connections as long as they may.
+    pub fn start_keeping(site: &Site, clients: u32, a_second: u32) -> Self {
+        Self::start_with(site, clients, a_second, |kept, push, port| {
+            let mut connection = match kept.take().filter(|kept| !kept.is_closed()) {
+                Some(kept) => kept,
+                None => Kept::open(port)?,
+            };
+            let (answer, goes_on) = connection.send(&push.request())?;
+            *kept = goes_on.then_some(connection);
+            Ok(answer)
+        })
+    }
+
+    fn start_with(
+        site: &Site,
+        clients: u32,
+        a_second: u32,
+        send: fn(&mut Option<Kept>, &Delivery, u16) -> std::io::Result<Answer>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             port: AtomicU16::new(site.gateway.port()),
@@ -49,13 +72,13 @@ impl Pushing {
         let threads = (0..clients).map(|client| {
             let (shared, push) = (shared.clone(), push.clone());
             thread::spawn(move || {
-                let mut wrong = Vec::new();
+                let (mut wrong, mut kept) = (Vec::new(), None);
                 // Not all at once.
                 sleep(Duration::from_secs(1) * client / a_second);
                 while !shared.stop.load(Ordering::Relaxed) {
                     let began = Instant::now();
                     let signed = push.clone().sign(&shared.secret.lock().unwrap().clone());
-                    match signed.try_send(shared.port.load(Ordering::Relaxed)) {
+                    match send(&mut kept, &signed, shared.port.load(Ordering::Relaxed)) {
                         Ok(answer) if answer.status == 202 => {}
                         Ok(answer) => wrong.push(format!("{answer:?}")),
                         Err(error) if error.kind() == ErrorKind::ConnectionRefused => drop(shared.refused.fetch_add(1, Ordering::Relaxed)),

@@ -109,6 +109,24 @@ fn draining_finishes_what_was_asked_and_says_all_events() {
     house.end().unwrap();
 }
 
+/// A reverse proxy's: its next request may be on its way.
+#[test]
+fn draining_answers_what_still_comes_on_a_connection_that_was_kept() {
+    let mut house = House::start(limits());
+    let mut kept = house.connect();
+    kept.send(b"GET / HTTP/1.1\r\n\r\n");
+    assert!(!kept.response().head.contains("connection: close"));
+    house.event();
+    house.tell(&ToListener::Drain(Waiting::Leave));
+    assert_eq!(house.hears(), FromListener::Closed);
+    sleep(Duration::from_millis(100));
+    kept.send(b"GET / HTTP/1.1\r\n\r\n");
+    let last = kept.response();
+    assert!(last.status == 404 && last.head.contains("connection: close"), "{}", last.head);
+    assert!(kept.is_closed());
+    house.end().unwrap();
+}
+
 #[test]
 fn draining_lets_who_has_just_come_ask() {
     let mut house = House::with_worker(limits());
