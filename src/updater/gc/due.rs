@@ -4,7 +4,6 @@ use super::{DAY_S, DONE, TRIED, stamp};
 use crate::updater::beneath;
 use crate::updater::tree::Tree;
 use nix::errno::Errno;
-use nix::sys::stat::FileStat;
 use std::ffi::{CStr, CString};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,7 +32,7 @@ pub fn is_due(tree: &Tree) -> nix::Result<bool> {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let tried = beneath::look(&tree.private, TRIED)?;
-    Ok(decide(packs, loose, tried.map(|stat| age(&stat, now)), done.map(|stat| age(&stat, now))))
+    Ok(decide(packs, loose, tried.map(|stat| age(stat.st_mtime, now)), done.map(|stat| age(stat.st_mtime, now))))
 }
 
 fn names(tree: &Tree, path: &CStr) -> nix::Result<Vec<CString>> {
@@ -44,8 +43,9 @@ fn names(tree: &Tree, path: &CStr) -> nix::Result<Vec<CString>> {
     }
 }
 
-fn age(stat: &FileStat, now: u64) -> u64 {
-    now.saturating_sub(u64::try_from(stat.st_mtime).unwrap_or_default())
+/// A stamp of the future is of a clock that was set back since, and holds nothing up: it counts as very old.
+fn age(stamped: i64, now: u64) -> u64 {
+    now.checked_sub(u64::try_from(stamped).unwrap_or_default()).unwrap_or(u64::MAX)
 }
 
 /// `tried`: seconds since one began that did not end. `done`: since one ended.
@@ -58,6 +58,12 @@ fn decide(packs: usize, loose: usize, tried: Option<u64>, done: Option<u64>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f17_a_clock_that_was_set_back_holds_it_up_no_longer() {
+        assert_eq!((age(1_000, 1_000), age(900, 1_000), age(1_001, 1_000)), (0, 100, u64::MAX));
+        assert!(decide(51, 0, Some(age(i64::MAX, 1_000)), Some(0)) && decide(2, 0, None, Some(age(i64::MAX, 1_000))));
+    }
 
     #[test]
     fn it_is_due_where_there_are_many_or_it_was_long_ago() {
