@@ -78,6 +78,8 @@ fn the_ordinary_day_is_recorded_from_start_to_stop() {
         assert_eq!(level.get("missing").is_some(), level.priority == AUTHPRIV + 1, "{level:?}");
     }
     syslog.wait("process.start", &[("role", "gwg-updater"), ("repo", PATH)]);
+    let level = syslog.wait("confinement.level", &[("role", "gwg-updater"), ("caps", "none"), ("no_new_privs", "1"), ("seccomp", "2")]);
+    assert_eq!(level.get("missing").is_some(), level.priority == AUTHPRIV + 1, "{level:?}");
     syslog.wait("process.exit", &[("role", "gwg-updater"), ("repo", PATH), ("exit", "0")]);
     syslog.wait("service.ready", &[("repos", "1")]);
     syslog.wait("reconcile.start", &[("cause", "start"), ("repos", "1")]);
@@ -98,6 +100,8 @@ fn the_ordinary_day_is_recorded_from_start_to_stop() {
     assert_eq!(failed.priority, DAEMON + 3);
     site.gateway.stop(Signal::SIGTERM);
     syslog.wait("service.stop", &[("signal", "SIGTERM")]);
+    // Not for each update: the next ones were confined as the first was.
+    assert_eq!(syslog.records().iter().filter(|record| record.is("confinement.level", &[("role", "gwg-updater")])).count(), 1);
     assert_no_hole(&syslog.records(), SYSLOG);
 }
 

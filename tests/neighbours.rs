@@ -136,11 +136,13 @@ fn from_worker() -> Vec<Attack> {
 fn from_updater() -> Vec<Attack> {
     let report = Report { old: None, outcome: current(), bytes: 0, gc_due: false };
     let (fetch, report) = (FromUpdater::Step(Step::Fetch), FromUpdater::Report(report));
+    let closed = FromUpdater::Confined { landlock: 0 };
     let far = FromUpdater::Progress(Progress::Checkout { files: 1, of: 2 });
     let mut attacks = malformed("worker", &framed(&[fetch]));
     attacks.extend([
         attack("a step twice", "worker", framed(&[fetch, fetch])),
         attack("a step back", "worker", framed(&[FromUpdater::Step(Step::Reset), fetch])),
+        attack("that its doors are closed, twice", "worker", framed(&[closed, closed])),
         attack("two reports", "worker", framed(&[report, report])),
         attack("a step after the report", "worker", framed(&[report, FromUpdater::Step(Step::Trigger)])),
         attack("what became of an object store, to the worker", "worker", framed(&[FromUpdater::Shrunk(shrunk())])),

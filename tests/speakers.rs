@@ -67,6 +67,7 @@ fn of_worker() -> Vec<(&'static str, Vec<u8>)> {
 fn of_updater() -> Vec<(&'static str, Vec<u8>)> {
     let outcome = Outcome::Current { new: CommitId::from_bytes(COMMIT), forced: true, triggered: true, announced_seen: true };
     [
+        ("an updater's word of its confinement", FromUpdater::Confined { landlock: 0 }),
         ("an updater's step", FromUpdater::Step(Step::Trigger)),
         ("an updater's report", FromUpdater::Report(Report { old: None, outcome, bytes: 1, gc_due: false })),
         ("an updater's host key", FromUpdater::HostKey(HostKey { kind: KeyKind::Ed25519, fingerprint: [0x5a; 32] })),

@@ -176,7 +176,7 @@ schemas! {
         &[ROLE, PID, REPO, EXIT, SIGNAL, ("uptime_s", "seconds that it lived"), ("wait_s", "seconds until it is started again")];
     PROCESS_THROTTLED = "process.throttled", Daemon.Error, "A child died too often, or could not be started: the next start waits.",
         &[ROLE, ("wait_s", "seconds until it is started again"), ("reason", "`crashes` or `not_started`")];
-    CONFINEMENT_LEVEL = "confinement.level", Authpriv.Notice, "A child serves; what the kernel says of its confinement. `alert` where a layer is missing.",
+    CONFINEMENT_LEVEL = "confinement.level", Authpriv.Notice, "A child serves; what the kernel says of its confinement. `alert` where a layer is missing. Of updaters, the first and each that is confined otherwise than the one before.",
         &[ROLE, PID, UID, ("caps", "`none`, or its sets of capabilities"), ("no_new_privs", "`1`: set"), ("landlock", "the version that holds, 0 for none"),
           ("seccomp", "`2`: filtered"), ("network", "`own`, `shared` or `other`"), ("mac", "its AppArmor profile or SELinux domain"),
           ("missing", "layers that it should have and has not")];

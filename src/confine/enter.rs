@@ -173,8 +173,8 @@ impl Doors {
             }
             Some(Trigger::File(_)) | None => None,
         };
-        self.close_with(Table::LookUp, || reach::close_but(reach))?;
-        Ok((LastDoor { confinement }, maker))
+        let level = self.close_with(Table::LookUp, || reach::close_but(reach))?;
+        Ok((LastDoor { confinement, level }, maker))
     }
 
     /// For the process that makes a trigger: closes every door but to make files in this directory.
@@ -226,6 +226,7 @@ impl Doors {
 #[must_use = "without this it can send datagrams to anybody"]
 pub struct LastDoor {
     confinement: Confinement,
+    level: Level,
 }
 
 impl LastDoor {
@@ -233,7 +234,7 @@ impl LastDoor {
     ///
     /// # Errors
     /// As [`Doors::close`]. That nobody knows the host is none: it shows when the process connects.
-    pub fn close_but(self, host: &str, port: u16) -> Result<(), ConfineError> {
+    pub fn close_but(self, host: &str, port: u16) -> Result<Level, ConfineError> {
         remote::look_up(host, port)?;
         if Layer::Landlock.is_on() {
             self.confinement.had("Landlock", reach::close_ports_but(port))?;
@@ -244,7 +245,7 @@ impl LastDoor {
             let _sealed = remote::seal();
             self.confinement.had("seccomp", filter::load(Table::Of(Role::Updater), &remote::places()))?;
         }
-        Ok(())
+        Ok(self.level)
     }
 }
 

@@ -83,13 +83,14 @@ impl Child {
         let process = roster.updater(&brief.limits, given, writer.into())?.spawn()?;
         frame::write(&mut supervisor, &brief)?;
         frame::write(&mut worker, &Order { key: None, known: false, triggered: None, announced: None })?;
-        // That it opens its tree: the last that it says as an updater.
-        let step = frame::read::<FromUpdater>(&mut worker);
+        // That it opens its tree, and then that its doors are closed: the last that it says as an updater.
+        let last = frame::read::<FromUpdater>(&mut worker).and_then(|_opens| frame::read::<FromUpdater>(&mut worker));
         let mut child = Self { process, commands: Commands::Link(worker), supervisor, _worker: None, log };
-        match step {
-            Ok(FromUpdater::Step(_)) => Ok(child),
+        match last {
+            Ok(FromUpdater::Confined { .. }) => Ok(child),
             Ok(
-                FromUpdater::Report(_)
+                FromUpdater::Step(_)
+                | FromUpdater::Report(_)
                 | FromUpdater::Progress(_)
                 | FromUpdater::HostKey(_)
                 | FromUpdater::Pruned(_)

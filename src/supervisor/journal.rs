@@ -325,6 +325,25 @@ fn started(child: Child, account: Option<Account>) {
 /// A child serves, and so has confined itself; what the kernel says of it. `landlock` is its own word,
 /// given before it heard anything from outside: the kernel does not tell.
 pub fn process_confined(role: Role, pid: u32, landlock: u8) {
+    confined(role, pid, level(role, pid, landlock));
+}
+
+/// An updater has closed its doors. Each update has one, so it is a record where it is the first, or another
+/// level than `before`.
+pub fn updater_confined(pid: u32, landlock: u8, before: &mut Option<Level>) {
+    let level = level(Role::Updater, pid, landlock);
+    // Of a process that has ended the kernel does not say whose network it saw.
+    if level.network != "?" && before.as_ref() != Some(&level) {
+        *before = Some(level.clone());
+        confined(Role::Updater, pid, level);
+    }
+}
+
+fn confined(role: Role, pid: u32, level: Level) {
+    record(By::gwg(), Event::ConfinementLevel { child: Child { role: role.name(), pid, repo: None }, level });
+}
+
+fn level(role: Role, pid: u32, landlock: u8) -> Level {
     let host::Level { uid, gid, capabilities, no_new_privs, seccomp, network } = host::Level::of(pid);
     let layers = [
         ("caps", capabilities == "none"),
@@ -334,8 +353,7 @@ pub fn process_confined(role: Role, pid: u32, landlock: u8) {
         ("network", network == "own" || !role.is_offline()),
     ];
     let missing = layers.into_iter().filter(|(_, there)| !there).map(|(layer, _)| layer).collect();
-    let level = Level { uid, gid, capabilities, no_new_privs, seccomp, landlock, network, mac: mac(pid), missing };
-    record(By::gwg(), Event::ConfinementLevel { child: Child { role: role.name(), pid, repo: None }, level });
+    Level { uid, gid, capabilities, no_new_privs, seccomp, landlock, network, mac: mac(pid), missing }
 }
 
 /// A process's AppArmor profile or SELinux domain; none where the kernel has neither.

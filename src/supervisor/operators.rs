@@ -80,6 +80,13 @@ impl Supervisor {
         children::tell(Role::Listener, listener, |listener| listener.send_with(&ToListener::Scrape, connection));
     }
 
+    /// An updater has closed its doors.
+    pub fn hear_confined(&mut self, order: OrderId, landlock: u8) {
+        if self.updates.confined(order, landlock) {
+            self.estate.ledger.confined(Role::Updater, landlock);
+        }
+    }
+
     /// An update begins a step.
     pub fn hear_step(&mut self, order: OrderId, step: Step) {
         if let Some(repo) = self.updates.repo_of(order) {

@@ -330,6 +330,7 @@ impl Supervisor {
             FromWorker::Marked(repo, _) => self.estate.ledger.marked(repo),
             FromWorker::GcDue(repo) => self.hear_gc_due(birth, repo),
             FromWorker::Recalled(tree, deployed) => self.hear_recalled(birth, tree, deployed),
+            FromWorker::Confined(order, landlock) => self.hear_confined(order, landlock),
             FromWorker::Step(order, step) => self.hear_step(order, step),
             FromWorker::Progress(order, progress) => self.hear_progress(order, progress),
             FromWorker::Page(page) => self.hear_page(birth, page),

@@ -5,6 +5,7 @@ use super::journal::{self, Journal, Offence};
 use super::output;
 use super::process::{self, Exit, Process};
 use super::roster::Roster;
+use crate::audit::event::Level;
 use crate::brief::updater::Brief;
 use crate::confine::Role;
 use crate::confine::descriptors;
@@ -32,6 +33,8 @@ pub struct Updates {
     threads: usize,
     last: OrderId,
     running: BTreeMap<OrderId, Running>,
+    /// The confinement of an updater, as it was last recorded.
+    level: Option<Level>,
 }
 
 /// What a new updater needs of the house.
@@ -48,7 +51,7 @@ pub struct OutOfTurn(pub &'static str);
 impl Updates {
     /// Nothing runs yet.
     pub fn new(threads: u16) -> Self {
-        Self { threads: usize::from(threads), last: OrderId::ZERO, running: BTreeMap::new() }
+        Self { threads: usize::from(threads), last: OrderId::ZERO, running: BTreeMap::new(), level: None }
     }
 
     /// How many may run from now on.
@@ -152,6 +155,15 @@ impl Updates {
     /// What an order's updater updates.
     pub fn repo_of(&self, order: OrderId) -> Option<RepoId> {
         self.running.get(&order).map(|running| running.repo)
+    }
+
+    /// An order's updater has closed its doors. Gives whether there is such an order.
+    pub fn confined(&mut self, order: OrderId, landlock: u8) -> bool {
+        let running = self.running.get(&order);
+        if let Some(running) = running {
+            journal::updater_confined(running.process.pid, landlock, &mut self.level);
+        }
+        running.is_some()
     }
 
     /// How many run.

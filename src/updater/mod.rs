@@ -78,7 +78,11 @@ pub fn run_past(closed: impl FnOnce(&Brief, &UnixStream, &UnixStream)) -> Result
         let endpoint = Endpoint::of(&brief.url).filter(|_| brief.purpose == Purpose::Update);
         let (host, port) = endpoint.as_ref().map_or(("", 0), |endpoint| (endpoint.host.as_str(), endpoint.port));
         let (last, maker) = doors.close_but(reach)?;
-        last.close_but(host, port)?;
+        let level = last.close_but(host, port)?;
+        if brief.purpose == Purpose::Update {
+            // Whether the worker listens shows at the report.
+            let _ = frame::write(&mut &worker, &FromUpdater::Confined { landlock: level.landlock });
+        }
         closed(&brief, &supervisor, &worker);
         Ok::<_, StartError>(maker)
     };

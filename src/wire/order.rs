@@ -63,6 +63,11 @@ pub enum FromUpdater {
     Pruned(Pruned),
     /// To the supervisor alone, from an updater that was to make an object store smaller and has: said once, and nothing else.
     Shrunk(Shrunk),
+    /// Its doors are closed: said once, before anything of the remote or the tree is read.
+    Confined {
+        /// The version of Landlock that holds, which `/proc` does not tell; 0 for none.
+        landlock: u8,
+    },
 }
 
 impl Message for FromUpdater {

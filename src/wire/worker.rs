@@ -121,6 +121,8 @@ pub enum FromWorker {
     StateUnusable,
     /// It starts nothing more: every order comes before this.
     Holds,
+    /// The order's updater has closed its doors; the version of Landlock that holds.
+    Confined(OrderId, u8),
 }
 
 impl Message for FromWorker {

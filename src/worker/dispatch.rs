@@ -23,6 +23,8 @@ use tokio::sync::mpsc;
 
 /// What is heard of an updater.
 pub enum Heard {
+    /// Its doors are closed; the version of Landlock that holds.
+    Confined(OrderId, u8),
     /// It begins a step.
     Step(OrderId, Step),
     /// How far it is.
@@ -36,6 +38,8 @@ pub struct Told {
     pub order: OrderId,
     /// The last step that it began.
     pub step: Step,
+    /// Its doors are closed.
+    pub confined: bool,
     /// The host key that it refused.
     pub host_key: Option<HostKey>,
     /// `Err`: a message that no honest updater sends.
@@ -257,13 +261,17 @@ fn reason_of(how: Ended) -> Reason {
     }
 }
 
-/// Steps in their order, perhaps a host key, then one report, then the end.
+/// That it is confined, steps in their order, perhaps a host key, then one report, then the end.
 async fn listen(order: OrderId, mut receiver: Receiver<FromUpdater>, tell: impl Fn(Heard)) -> Told {
     let mut allowance = Allowance { since: Instant::now(), used: 0 };
-    let mut told = Told { order, step: Step::Start, host_key: None, report: Ok(None) };
+    let mut told = Told { order, step: Step::Start, confined: false, host_key: None, report: Ok(None) };
     loop {
         let said = receiver.recv().await;
         match (said, &told.report) {
+            (Ok(Some(FromUpdater::Confined { landlock })), Ok(None)) if !told.confined => {
+                told.confined = true;
+                tell(Heard::Confined(order, landlock));
+            }
             (Ok(Some(FromUpdater::Step(next))), Ok(None)) if next > told.step => {
                 told.step = next;
                 tell(Heard::Step(order, next));
@@ -371,7 +379,7 @@ mod tests {
             assert!(self.close(order).is_none(), "closed before the updater's link has ended");
             loop {
                 match self.reports.recv().await.unwrap() {
-                    Heard::Step(..) | Heard::Progress(..) => {}
+                    Heard::Confined(..) | Heard::Step(..) | Heard::Progress(..) => {}
                     Heard::End(told) => break self.dispatch.told(told),
                 }
             }
@@ -437,8 +445,10 @@ mod tests {
         let backwards = bytes(&[FromUpdater::Step(Step::Reset), FromUpdater::Step(Step::Open)]);
         let twice = bytes(&[current(None, commit(1)), current(None, commit(2))]);
         let late = bytes(&[current(None, commit(1)), FromUpdater::Step(Step::Trigger)]);
+        let closed = FromUpdater::Confined { landlock: 7 };
+        let (again, afterwards) = (bytes(&[closed, closed]), bytes(&[current(None, commit(1)), closed]));
         let cut = &twice[..twice.len() - 1];
-        for said in [&backwards[..], &twice, &late, cut, &[255; 64]] {
+        for said in [&backwards[..], &twice, &late, &again, &afterwards, cut, &[255; 64]] {
             in_runtime(async {
                 let (ours, mut theirs) = UnixStream::pair().unwrap();
                 let (_sender, receiver) = link::open::<Order, FromUpdater>(ours.into()).unwrap();

@@ -323,6 +323,7 @@ impl Worker {
     fn hear_updater(&mut self, heard: Heard) -> io::Result<()> {
         let told = match heard {
             Heard::Progress(order, progress) => return say(&self.supervisor, &FromWorker::Progress(order, progress)),
+            Heard::Confined(order, landlock) => return say(&self.supervisor, &FromWorker::Confined(order, landlock)),
             Heard::Step(order, step) => return say(&self.supervisor, &FromWorker::Step(order, step)),
             Heard::End(told) => told,
         };

@@ -49,8 +49,12 @@ pub fn updates(house: &House, user: u32) -> io::Result<()> {
     frame::write(&mut worker, &Order { key: None, known: true, triggered: None, announced: None })?;
     let report = loop {
         match frame::read(&mut worker)? {
-            FromUpdater::Step(_) | FromUpdater::Progress(_) | FromUpdater::HostKey(_) | FromUpdater::Pruned(_) | FromUpdater::Shrunk(_) => {
-            }
+            FromUpdater::Confined { .. }
+            | FromUpdater::Step(_)
+            | FromUpdater::Progress(_)
+            | FromUpdater::HostKey(_)
+            | FromUpdater::Pruned(_)
+            | FromUpdater::Shrunk(_) => {}
             FromUpdater::Report(report) => break report,
         }
     };

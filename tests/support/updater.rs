@@ -82,7 +82,7 @@ impl Updater {
         loop {
             match frame::read(&mut self.worker)? {
                 FromUpdater::Step(step) => assert!(step > std::mem::replace(&mut last, step), "{step:?} after {last:?}"),
-                FromUpdater::HostKey(_) | FromUpdater::Progress(_) => {}
+                FromUpdater::Confined { .. } | FromUpdater::HostKey(_) | FromUpdater::Progress(_) => {}
                 FromUpdater::Report(report) => return Ok(report),
                 FromUpdater::Pruned(pruned) => panic!("{pruned:?}, and it was to update"),
                 FromUpdater::Shrunk(shrunk) => panic!("{shrunk:?}, and it was to update"),
