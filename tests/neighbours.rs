@@ -382,11 +382,19 @@ fn p4_a_flood_of_valid_events_is_written_and_forgotten() {
     let before = memory(supervisor);
     let mut thousand = vec![event(0); 1_000];
     thousand.push(FromListener::Alive);
-    let said = command(&site, &format!("say\tto=supervisor\ttimes=100\tbytes={}", hexadecimal(&framed(&thousand))));
-    assert_eq!(said.as_deref(), Some("succeeded\tsaid\n"), "an honest listener was ended");
-    assert_serves(&site);
+    let flood = || {
+        let said = command(&site, &format!("say\tto=supervisor\ttimes=100\tbytes={}", hexadecimal(&framed(&thousand))));
+        assert_eq!(said.as_deref(), Some("succeeded\tsaid\n"), "an honest listener was ended");
+        assert_serves(&site);
+    };
+    flood();
     assert!(site.gateway.log().matching(&["delivery ignored"]).len() > 1_000);
-    wait::until_true("what waited for the log is written, and its memory given back", || memory(supervisor) - before < 4096);
+    // The history keeps the newest, and the C library what it once had: so the first flood may leave something, and
+    // another must find room in that.
+    let after = memory(supervisor);
+    assert!(after - before < 32 << 10, "{before} KiB before, {after} after");
+    flood();
+    wait::until_true("the second flood has left nothing more", || memory(supervisor) - after < 4096);
 }
 
 /// What a child writes to its output is bounded, and always its own.
