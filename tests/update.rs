@@ -114,6 +114,8 @@ fn pushes_during_an_update_lead_to_exactly_one_more() {
 
     // Whatever would still be waiting goes before this one.
     site.deploy(&[("README", "end\n")]);
+    // It is told of after its trigger is touched.
+    wait::until_true("the last one has ended", || site.gateway.updates(PATH) >= before + 3);
     assert_eq!(site.gateway.updates(PATH), before + 3);
 }
 
