@@ -5,9 +5,8 @@
 mod support;
 
 use gwg::audit::{Failure, Reason, Step};
-use gwg::brief::updater::{Brief, Limits, Purpose};
-use gwg::brief::{Label, LabelKind};
-use gwg::ids::{CommitId, RepoId};
+use gwg::brief::updater::Brief;
+use gwg::ids::CommitId;
 use gwg::wire::order::{Outcome, Report};
 use std::fs;
 use std::io::Write;
@@ -16,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::git_daemon::GitDaemon;
 use support::scratch::{Scratch, UPDATER};
-use support::updater::{Updater, order};
+use support::updater::{Updater, brief, order};
 
 /// A remote repository, served on loopback, and a place for a work tree that the updater's user owns.
 struct World {
@@ -31,20 +30,7 @@ impl World {
         let server = GitDaemon::start(home.path());
         let trees = home.updaters_directory("trees");
         sh(home.path(), "git init -q -b main remote");
-        let brief = Brief {
-            repo: RepoId::new(1),
-            url: server.url("remote/.git"),
-            label: Label { kind: LabelKind::Branch, name: "main".into() },
-            remote: "origin".into(),
-            directory: trees.join("tree"),
-            trigger: Some(trees.join("trigger")),
-            known_hosts: [].into(),
-            ca: None,
-            connect_ms: 5_000,
-            silence_ms: 5_000,
-            limits: Limits::default(),
-            purpose: Purpose::Update,
-        };
+        let brief = Brief { trigger: Some(trees.join("trigger")), ..brief(server.url("remote/.git"), trees.join("tree"), "main") };
         Self { home, brief, _server: server }
     }
 

@@ -4,22 +4,19 @@
 //! It takes none of the `threads`, and never keeps anything waiting: an update of the same repository ends it, and so do a
 //! reload, an upgrade and the end. It may be ended anywhere; it is due again with a later update.
 
-use super::children::{Birth, tell_later};
-use super::journal::{self, Offence};
-use super::output;
-use super::process::{self, Exit, Process};
+use super::children::Birth;
+use super::journal;
+use super::process::{Exit, Process};
 use super::run::{Heard, NEVER_GIVEN, Supervisor};
+use super::updater::{self, Errand, Needs};
 use crate::brief::updater::{Brief, Purpose};
 use crate::config::Gc;
-use crate::confine::{Role, descriptors};
+use crate::confine::Role;
 use crate::ids::RepoId;
-use crate::link::{self, Receiver};
-use crate::wire::order::{FromUpdater, Shrunk, Silence};
+use crate::wire::order::{FromUpdater, Shrunk};
 use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// What is due, and what runs.
 #[derive(Default)]
@@ -30,10 +27,15 @@ pub struct Upkeep {
 
 /// Its last word, and its end.
 pub struct End {
-    repo: RepoId,
     said: Option<Shrunk>,
     exit: Exit,
 }
+
+const ERRAND: Errand<Shrunk> = Errand {
+    answer: |said| if let FromUpdater::Shrunk(shrunk) = said { Some(shrunk) } else { None },
+    otherwise: "it says what no honest updater says of an object store",
+    ended: |said, exit| Heard::GcEnded(End { said, exit }),
+};
 
 impl Upkeep {
     /// Whether nothing runs.
@@ -86,61 +88,19 @@ impl Supervisor {
     }
 
     fn start_gc(&self, brief: &Brief) -> io::Result<Process> {
-        let (roster, repo, name) = (&self.estate.roster, brief.repo, self.journal.name(brief.repo));
-        let (ours, theirs) = UnixStream::pair()?;
-        let (to_us, peer) = UnixStream::pair()?;
-        let (log, reader) = output::pipe()?;
-        let given = vec![(theirs.into(), descriptors::SUPERVISOR), (peer.into(), descriptors::PEER)];
         let deadline = Duration::from_millis(brief.limits.deadline_ms);
-        let (exit, exited) = oneshot::channel();
-        let process = process::start(roster.updater(&brief.limits, given, log)?, Some(deadline), |status| {
-            let _nobody_waits = exit.send(status);
-        })?;
-        journal::process_started_for(Role::Updater, process.pid, roster.account(Role::Updater), name);
-        reader.log(Role::Updater, process.pid, Some(name.to_owned()));
-        let (sender, silence) = link::open::<Brief, Silence>(ours.into())?;
-        let (listening, receiver) = link::open::<Silence, FromUpdater>(to_us.into())?;
-        if sender.send(brief).is_err() {
-            process.kill();
-        }
-        let (ears, ending) = (self.ears.clone(), process.clone());
-        tokio::spawn(async move {
-            let said = listen(receiver, &ending).await;
-            // Open until here: an updater that finds its links closed gives up.
-            drop((sender, silence, listening));
-            let exit = exited.await.unwrap_or(Exit { status: None, deadline: false });
-            tell_later(ears, Heard::GcEnded(End { repo, said, exit }));
-        });
-        Ok(process)
+        let needs = Needs { roster: &self.estate.roster, brief, name: self.journal.name(brief.repo), deadline };
+        updater::send_out(&needs, self.ears.clone(), ERRAND)
     }
 
     /// It has ended, one way or the other.
-    pub fn hear_gc_ended(&mut self, End { repo, said, exit }: End) {
-        let Some((_, Process { pid, since, .. })) = self.upkeep.running.take_if(|(at, _)| *at == repo) else { return };
+    pub fn hear_gc_ended(&mut self, End { said, exit }: End) {
+        let Some((repo, process)) = self.upkeep.running.take() else { return };
         let name = self.journal.name(repo);
         if let Some(shrunk) = said {
-            journal::store_shrunk(name, shrunk, since.elapsed());
+            journal::store_shrunk(name, shrunk, process.since.elapsed());
         }
-        journal::process_ended_for(Role::Updater, pid, exit, since.elapsed(), name);
-        if exit.is_forbidden_call() {
-            journal::violation(Role::Updater, pid, Offence::ForbiddenCall);
-        }
+        updater::ended(&process, exit, name);
         self.gc_next();
-    }
-}
-
-/// The one thing that it may say. More ends it.
-async fn listen(mut receiver: Receiver<FromUpdater>, process: &Process) -> Option<Shrunk> {
-    let mut said = None;
-    loop {
-        match receiver.recv().await {
-            Ok(Some(FromUpdater::Shrunk(shrunk))) if said.is_none() => said = Some(shrunk),
-            Ok(Some(_)) | Err(link::LinkError::Wire(_)) => {
-                journal::violation(Role::Updater, process.pid, "it says what no honest updater says of an object store");
-                process.kill();
-                return None;
-            }
-            Ok(None) | Err(link::LinkError::Io(_)) => return said,
-        }
     }
 }

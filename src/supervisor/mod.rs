@@ -37,6 +37,7 @@ mod signals;
 mod successor;
 mod transaction;
 mod trees;
+mod updater;
 mod updates;
 mod upgrade;
 mod watch;

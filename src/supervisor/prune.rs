@@ -5,26 +5,24 @@
 //! the next update restores.
 
 use super::children::{Birth, tell_later};
-use super::journal::{self, Offence};
-use super::output;
-use super::process::{self, Exit, Process};
+use super::journal;
+use super::process::{Exit, Process};
 use super::run::{Heard, Supervisor};
 use super::trees::Tree;
+use super::updater::{self, Errand, Needs};
 use crate::audit::{Kept, Pruned};
 use crate::brief::updater::{Brief, Prune as Wish, Purpose};
 use crate::config::directory_id;
-use crate::confine::{Role, descriptors};
+use crate::confine::Role;
 use crate::ids::{CommitId, DirectoryId};
-use crate::link::{self, Receiver};
 use crate::wire::control::{self, Refusal};
-use crate::wire::order::{FromUpdater, Silence};
+use crate::wire::order::FromUpdater;
 use crate::wire::worker::ToWorker;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Hears what became of each tree.
 pub type Teller = mpsc::Sender<Result<control::Tree, Refusal>>;
@@ -55,6 +53,12 @@ pub struct End {
     said: Option<Pruned>,
     exit: Exit,
 }
+
+const ERRAND: Errand<Pruned> = Errand {
+    answer: |said| if let FromUpdater::Pruned(pruned) = said { Some(pruned) } else { None },
+    otherwise: "it says what no honest updater says of such a tree",
+    ended: |said, exit| Heard::PrunerEnded(End { said, exit }),
+};
 
 impl Supervisor {
     /// An operator wants to know what can be pruned, or have it pruned.
@@ -149,45 +153,18 @@ impl Supervisor {
     }
 
     fn start_pruner(&self, brief: &Brief, name: &str) -> io::Result<Process> {
-        let roster = &self.estate.roster;
-        let (ours, theirs) = UnixStream::pair()?;
-        let (to_us, peer) = UnixStream::pair()?;
-        let (log, reader) = output::pipe()?;
-        let given = vec![(theirs.into(), descriptors::SUPERVISOR), (peer.into(), descriptors::PEER)];
-        let (exit, exited) = oneshot::channel();
-        let process = process::start(roster.updater(&brief.limits, given, log)?, Some(DEADLINE), |status| {
-            let _nobody_waits = exit.send(status);
-        })?;
-        journal::process_started_for(Role::Updater, process.pid, roster.account(Role::Updater), name);
-        reader.log(Role::Updater, process.pid, Some(name.to_owned()));
-        let (sender, silence) = link::open::<Brief, Silence>(ours.into())?;
-        let (listening, receiver) = link::open::<Silence, FromUpdater>(to_us.into())?;
-        if sender.send(brief).is_err() {
-            process.kill();
-        }
-        let (ears, ending) = (self.ears.clone(), process.clone());
-        tokio::spawn(async move {
-            let said = listen(receiver, &ending).await;
-            // Open until here: an updater that finds its links closed gives up.
-            drop((sender, silence, listening));
-            let exit = exited.await.unwrap_or(Exit { status: None, deadline: false });
-            tell_later(ears, Heard::PrunerEnded(End { said, exit }));
-        });
-        Ok(process)
+        let needs = Needs { roster: &self.estate.roster, brief, name, deadline: DEADLINE };
+        updater::send_out(&needs, self.ears.clone(), ERRAND)
     }
 
     /// The updater that was at it has ended.
     pub fn hear_pruner_ended(&mut self, End { said, exit }: End) {
-        let Some(Process { pid, since, .. }) = self.pruner.take() else { return };
+        let Some(process) = self.pruner.take() else { return };
         // The operator may have been sent away meanwhile.
         let prune = self.pruning.as_ref().filter(|prune| matches!(prune.at, At::Running));
         let name = prune.and_then(|prune| prune.left.front()).map_or("", |(_, tree)| &tree.name);
-        journal::process_ended_for(Role::Updater, pid, exit, since.elapsed(), name);
-        let wanted = prune.is_some();
-        if exit.is_forbidden_call() {
-            journal::violation(Role::Updater, pid, Offence::ForbiddenCall);
-        }
-        if wanted {
+        updater::ended(&process, exit, name);
+        if prune.is_some() {
             self.pruned(said.unwrap_or(Pruned::Kept(Kept::Failed)));
         }
     }
@@ -230,22 +207,6 @@ impl Supervisor {
 /// Whether a directory is, contains or lies in one of these.
 fn touches(directory: &Path, configured: &BTreeSet<&Path>) -> bool {
     configured.iter().any(|other| directory.starts_with(other) || other.starts_with(directory))
-}
-
-/// The one thing that it may say. More ends it.
-async fn listen(mut receiver: Receiver<FromUpdater>, process: &Process) -> Option<Pruned> {
-    let mut said = None;
-    loop {
-        match receiver.recv().await {
-            Ok(Some(FromUpdater::Pruned(pruned))) if said.is_none() => said = Some(pruned),
-            Ok(Some(_)) | Err(link::LinkError::Wire(_)) => {
-                journal::violation(Role::Updater, process.pid, "it says what no honest updater says of such a tree");
-                process.kill();
-                return None;
-            }
-            Ok(None) | Err(link::LinkError::Io(_)) => return said,
-        }
-    }
 }
 
 #[cfg(test)]

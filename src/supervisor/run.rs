@@ -24,7 +24,8 @@ use super::signals::{Signals, Wish};
 use super::successor::Successor;
 use super::transaction::Event;
 use super::trees::Trees;
-use super::updates::{self, Needs, Updates};
+use super::updater::Needs;
+use super::updates::{self, Updates};
 use super::upgrade::Upgrade;
 use crate::config::{Origin, Sources};
 use crate::confine::Role;
@@ -383,7 +384,9 @@ impl Supervisor {
         self.upkeep.make_way_for(repo);
         let ears = self.ears.clone();
         let ended = move |exit| super::children::tell_later(ears, Heard::UpdaterEnded(order, exit));
-        let needs = Needs { roster: &self.estate.roster, brief, name: self.journal.name(repo) };
+        // A remote that stalls must not hold a slot.
+        let deadline = Duration::from_millis(brief.limits.deadline_ms);
+        let needs = Needs { roster: &self.estate.roster, brief, name: self.journal.name(repo), deadline };
         match self.updates.start(order, repo, &needs, ended) {
             Ok(socket) => self.tell_worker(|worker| worker.send_with(&ToWorker::Updater(order), socket)),
             Err(error) => {

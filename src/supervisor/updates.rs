@@ -1,24 +1,20 @@
 //! Running updaters: the worker asks by id, the supervisor decides from its own brief, starts them,
 //! and ends them at their deadline. Runs in the supervisor; distrusts the worker and the updaters.
 
-use super::journal::{self, Journal, Offence};
-use super::output;
-use super::process::{self, Exit, Process};
-use super::roster::Roster;
+use super::journal::{self, Journal};
+use super::process::{Exit, Process};
+use super::updater::{self, Needs, Started};
 use crate::audit::event::Level;
 use crate::brief::updater::Brief;
 use crate::confine::Role;
-use crate::confine::descriptors;
 use crate::ids::{OrderId, RepoId};
-use crate::link::{self, LinkError, Receiver, Sender};
+use crate::link::{LinkError, Receiver, Sender};
 use crate::wire::WireError;
 use crate::wire::order::Silence;
 use crate::wire::worker::Ended;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 /// One running update.
 struct Running {
@@ -35,13 +31,6 @@ pub struct Updates {
     running: BTreeMap<OrderId, Running>,
     /// The confinement of an updater, as it was last recorded.
     level: Option<Level>,
-}
-
-/// What a new updater needs of the house.
-pub struct Needs<'a> {
-    pub roster: &'a Roster,
-    pub brief: &'a Brief,
-    pub name: &'a str,
 }
 
 /// An order that no honest worker gives.
@@ -97,31 +86,16 @@ impl Updates {
         needs: &Needs<'_>,
         ended: impl FnOnce(Exit) + Send + 'static,
     ) -> io::Result<OwnedFd> {
-        let (ours, theirs) = UnixStream::pair()?;
-        let (for_worker, for_updater) = UnixStream::pair()?;
-        let (log, reader) = output::pipe()?;
-        let given = vec![(theirs.into(), descriptors::SUPERVISOR), (for_updater.into(), descriptors::PEER)];
-        // A remote that stalls must not hold a slot.
-        let deadline = Duration::from_millis(needs.brief.limits.deadline_ms);
-        let process = process::start(needs.roster.updater(&needs.brief.limits, given, log)?, Some(deadline), ended)?;
-        journal::process_started_for(Role::Updater, process.pid, needs.roster.account(Role::Updater), needs.name);
-        reader.log(Role::Updater, process.pid, Some(needs.name.to_owned()));
-        let (sender, receiver) = link::open::<Brief, Silence>(ours.into())?;
+        let Started { process, sender, receiver, peer } = updater::start(needs, ended)?;
         tokio::spawn(expect_silence(receiver, process.clone()));
-        if sender.send(needs.brief).is_err() {
-            process.kill();
-        }
         self.running.insert(order, Running { repo, process, _brief: sender });
-        Ok(for_worker.into())
+        Ok(peer.into())
     }
 
     /// An updater's process has ended.
     pub fn ended(&mut self, order: OrderId, exit: Exit, journal: &Journal) {
         let Some(Running { repo, process, .. }) = self.running.remove(&order) else { return };
-        journal::process_ended_for(Role::Updater, process.pid, exit, process.since.elapsed(), journal.name(repo));
-        if exit.is_forbidden_call() {
-            journal::violation(Role::Updater, process.pid, Offence::ForbiddenCall);
-        }
+        updater::ended(&process, exit, journal.name(repo));
     }
 
     /// Ends an updater that broke the rules.

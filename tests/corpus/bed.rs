@@ -6,11 +6,10 @@ use crate::support::manifest;
 use crate::support::pack::{self, Script, Scripted};
 use crate::support::remote::{command, git};
 use crate::support::scratch::{Scratch, give_to_updater};
-use crate::support::updater::{End, Updater, order};
+use crate::support::updater::{End, Updater, brief, order};
 use gwg::audit::Reason;
-use gwg::brief::updater::{Brief, Limits, Purpose};
+use gwg::brief::updater::{Brief, Limits};
 use gwg::brief::{Label, LabelKind};
-use gwg::ids::RepoId;
 use gwg::wire::order::Outcome;
 use std::ffi::OsStr;
 use std::fs;
@@ -76,20 +75,7 @@ impl Bed {
         let trees = scratch.updaters_directory("trees");
         scratch.updaters_directory("outside");
         let daemon = GitDaemon::start(scratch.path());
-        let brief = Brief {
-            repo: RepoId::new(1),
-            url: daemon.url("remote/.git"),
-            label: Label { kind: LabelKind::Branch, name: "main".into() },
-            remote: "origin".into(),
-            directory: trees.join("tree"),
-            trigger: None,
-            known_hosts: [].into(),
-            ca: None,
-            connect_ms: 5_000,
-            silence_ms: 5_000,
-            limits: LIMITS,
-            purpose: Purpose::Update,
-        };
+        let brief = Brief { limits: LIMITS, ..brief(daemon.url("remote/.git"), trees.join("tree"), "main") };
         Self { scratch, remote, daemon, scripted: None, brief }
     }
 

@@ -3,11 +3,9 @@
 
 use super::files::House;
 use super::support::scratch::UPDATER;
-use gwg::brief::updater::{self, Brief};
-use gwg::brief::{Label, LabelKind};
+use super::support::updater::brief;
 use gwg::confine::spawn::{Account, Given, Limits, command};
 use gwg::confine::{Confinement, Role, descriptors};
-use gwg::ids::RepoId;
 use gwg::wire::frame;
 use gwg::wire::order::{FromUpdater, Order, Outcome};
 use std::fs::File;
@@ -31,21 +29,7 @@ pub fn updates(house: &House, user: u32) -> io::Result<()> {
         confinement: Confinement::BestEffort,
     };
     let mut child = command(given)?.spawn()?;
-    let brief = Brief {
-        repo: RepoId::new(1),
-        url: house.url().to_owned(),
-        label: Label { kind: LabelKind::Branch, name: "master".into() },
-        remote: "origin".into(),
-        directory: house.site.tree().directory,
-        trigger: None,
-        known_hosts: [].into(),
-        ca: None,
-        connect_ms: 5_000,
-        silence_ms: 5_000,
-        limits: updater::Limits::default(),
-        purpose: updater::Purpose::Update,
-    };
-    frame::write(&mut supervisor, &brief)?;
+    frame::write(&mut supervisor, &brief(house.url().to_owned(), house.site.tree().directory, "master"))?;
     frame::write(&mut worker, &Order { key: None, known: true, triggered: None, announced: None })?;
     let report = loop {
         match frame::read(&mut worker)? {

@@ -3,15 +3,18 @@
 
 use super::{need, scratch};
 use gwg::audit::Step;
-use gwg::brief::updater::Brief;
+use gwg::brief::updater::{self, Brief, Purpose};
+use gwg::brief::{Label, LabelKind};
 use gwg::confine::spawn::{Account, Given, Limits, command};
 use gwg::confine::{Confinement, Role, descriptors};
+use gwg::ids::RepoId;
 use gwg::wire::frame;
 use gwg::wire::order::{FromUpdater, Order, Report};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc;
 use std::thread;
@@ -145,6 +148,24 @@ fn peak_kib(pid: i32, ready: &mpsc::Sender<()>) -> Option<u64> {
             return peak;
         }
         trace(libc::PTRACE_CONT, libc::WSTOPSIG(status)).unwrap();
+    }
+}
+
+/// The brief of a tree at a branch of a remote that needs no key.
+pub fn brief(url: String, directory: PathBuf, branch: &str) -> Brief {
+    Brief {
+        repo: RepoId::new(1),
+        url,
+        label: Label { kind: LabelKind::Branch, name: branch.into() },
+        remote: "origin".into(),
+        directory,
+        trigger: None,
+        known_hosts: [].into(),
+        ca: None,
+        connect_ms: 5_000,
+        silence_ms: 5_000,
+        limits: updater::Limits::default(),
+        purpose: Purpose::Update,
     }
 }
 

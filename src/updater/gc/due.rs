@@ -1,11 +1,10 @@
 //! When it is time to make an object store smaller. Runs in the updater, at the end of each good update.
 
-use super::{DAY_S, DONE, TRIED, stamp};
+use super::{DAY_S, DONE, TRIED, now, stamp};
 use crate::updater::beneath;
 use crate::updater::tree::Tree;
 use nix::errno::Errno;
 use std::ffi::{CStr, CString};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// More packs than git's `gc.autoPackLimit`.
 const PACKS: usize = 50;
@@ -30,7 +29,7 @@ pub fn is_due(tree: &Tree) -> nix::Result<bool> {
     if done.is_none() {
         stamp(&tree.private, DONE)?;
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = now();
     let tried = beneath::look(&tree.private, TRIED)?;
     Ok(decide(packs, loose, tried.map(|stat| age(stat.st_mtime, now)), done.map(|stat| age(stat.st_mtime, now))))
 }

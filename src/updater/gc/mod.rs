@@ -164,9 +164,14 @@ fn stamp(private: &OwnedFd, name: &CStr) -> nix::Result<()> {
     futimens(&file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW)
 }
 
-/// Days since 1970. A clock that stands before that keeps everything.
+/// Days since 1970.
 fn today() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() / DAY_S)
+    now() / DAY_S
+}
+
+/// Seconds since 1970. A clock that stands before that keeps everything.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 const DAY_S: u64 = 86_400;

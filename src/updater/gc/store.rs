@@ -2,7 +2,7 @@
 //! updater; distrusts who wrote it.
 
 use super::plan::Plan;
-use super::{DAY_S, Stop, at};
+use super::{DAY_S, Stop, at, now};
 use crate::updater::beneath::{self, Kind};
 use crate::wire::order::StoreSize;
 use git2::Oid;
@@ -11,7 +11,6 @@ use nix::sys::stat::FileStat;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// All files of a pack that may go with it. The index goes first: then git no longer looks for the pack.
 const ENDINGS: [&str; 5] = ["idx", "pack", "rev", "bitmap", "mtimes"];
@@ -250,6 +249,5 @@ fn time(stat: &FileStat) -> (i64, i64) {
 
 fn is_orphan(directory: &OwnedFd, name: &CStr) -> nix::Result<bool> {
     let Some(stat) = beneath::look(directory, name)? else { return Ok(false) };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Ok(i64::try_from(now).unwrap_or_default() - stat.st_mtime.max(stat.st_ctime) > ORPHAN_S)
+    Ok(i64::try_from(now()).unwrap_or_default() - stat.st_mtime.max(stat.st_ctime) > ORPHAN_S)
 }
