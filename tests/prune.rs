@@ -117,7 +117,9 @@ fn a_stop_in_the_middle_of_a_prune_accuses_nobody() {
     // So that it answers when it has been told to end.
     worker.signal(Signal::SIGSTOP);
     thread::scope(|scope| {
+        let mark = site.gateway.log().mark();
         scope.spawn(|| gateway::run(&site.scratch, &["prune"]));
+        site.gateway.log().wait_after(mark, &["an operator asks"]);
         let another_runs = || String::from_utf8_lossy(&gateway::run(&site.scratch, &["prune"]).stderr).contains("another prune runs");
         wait::until_true("the worker is asked", another_runs);
         site.gateway.process().signal(Signal::SIGTERM);
