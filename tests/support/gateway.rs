@@ -77,7 +77,7 @@ impl Gateway {
         self.log.wait_after(mark, &["config loaded"])
     }
 
-    /// Writes another configuration into the file, in place.
+    /// Writes another configuration into the file.
     pub fn write(&mut self, config: Config) {
         self.scratch.file("gwg.yaml", &config.yaml());
         if let Some(port) = config.number("port") {
@@ -98,7 +98,7 @@ impl Gateway {
         let mark = self.log.mark();
         self.child = spawn(&self.scratch, &self.config, self.user, &self.log);
         // Until its first lines have run a signal ends any process.
-        wait::until_true("gwg has begun", || self.process().blocks(signal));
+        wait::until_true("gwg has begun", || self.process().minds(signal));
         wait::until_true("gwg is ready", || {
             self.process().signal(signal);
             self.log.lines().into_iter().skip(mark).any(|line| line.contains(" ready"))

@@ -90,10 +90,10 @@ impl Process {
         text.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(':')?.trim().to_owned()))
     }
 
-    /// Whether the signal waits until it is asked for.
-    pub fn blocks(self, signal: Signal) -> bool {
-        let mask = self.status("SigBlk").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
-        mask & 1 << (signal as i32 - 1) != 0
+    /// Whether the signal waits until it is asked for, or is caught.
+    pub fn minds(self, signal: Signal) -> bool {
+        let mask = |key| self.status(key).and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
+        (mask("SigBlk") | mask("SigCgt")) & 1 << (signal as i32 - 1) != 0
     }
 
     /// What its descriptors are, in their order. Of another user's processes only root sees them.

@@ -5,7 +5,7 @@
 
 use super::need;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -55,11 +55,16 @@ impl Scratch {
         path
     }
 
-    /// A file in it, for nobody else to read.
+    /// A file in it, for nobody else to read; its owner stays who it was. It is there in whole or not at all: a
+    /// gateway that watches it reads at any moment.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let (path, new) = (self.path().join(name), self.path().join(format!("{name}.new")));
+        fs::write(&new, text).unwrap();
+        fs::set_permissions(&new, Permissions::from_mode(0o600)).unwrap();
+        if let Ok(before) = path.metadata() {
+            give_to(&new, before.uid());
+        }
+        fs::rename(new, &path).unwrap();
         path
     }
 }
