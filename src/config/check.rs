@@ -56,7 +56,7 @@ fn check_all(raw: Raw, source: &Source, env: &Environment, notes: &mut Notes) ->
     let metrics = operate::metrics(raw.metrics.unwrap_or_default(), notes);
     let alert_after = span(raw.alert_after.unwrap_or(ALERT_DEFAULT), 365 * DAY_MS, "alert_after", notes);
 
-    let limits = limits::check(raw.limits, &Limits::default(), &KeyPath::global("limits"), notes);
+    let limits = limits::check(raw.limits.unwrap_or_default(), &Limits::default(), &KeyPath::global("limits"), notes);
     let gc = gc::check(raw.gc.unwrap_or_default(), notes);
     let proxies = proxies::check(raw.trusted_proxies, raw.proxy_protocol, notes);
     let files = Files::new(source.owner);

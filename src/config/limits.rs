@@ -11,8 +11,8 @@ const FILES: RangeInclusive<u64> = 1..=100_000_000;
 const DEADLINE_MS: RangeInclusive<u64> = 1_000..=7 * 86_400_000;
 
 /// Checks the limits that stand at `at`; what is not written there is `otherwise`'s.
-pub fn check(written: Option<RawLimits>, otherwise: &Limits, at: &KeyPath, notes: &mut Notes) -> Option<Limits> {
-    let RawLimits { pack, object, files, tree, deadline } = written.unwrap_or_default();
+pub fn check(written: RawLimits, otherwise: &Limits, at: &KeyPath, notes: &mut Notes) -> Option<Limits> {
+    let RawLimits { pack, object, files, tree, deadline } = written;
     let mut bounded = |key: &str, written: Option<u64>, otherwise: u64, range: RangeInclusive<u64>, remedy: &str| {
         let value = written.unwrap_or(otherwise);
         let fault = || Fault::new("the limit is out of range", remedy);

@@ -53,7 +53,7 @@ pub use error::{ConfigError, Fault, KeyPath, Place, Problem, Step};
 pub use files::OutputFile;
 pub use nearest::nearest;
 pub use sources::{Since, Sources};
-pub use split::split;
+pub use split::{Before, split};
 pub use url::{Remote as RemoteUrl, Transport};
 
 use crate::brief::{self, Key, Label, RemoteName, Secret, listener, updater, worker};
@@ -359,9 +359,9 @@ pub struct Briefs {
     /// The worker's.
     pub worker: (worker::Head, Vec<Key>, Vec<worker::Repo>),
     /// An updater's, by repository.
-    pub updaters: BTreeMap<crate::ids::RepoId, updater::Brief>,
+    pub updaters: BTreeMap<crate::ids::RepoId, Arc<updater::Brief>>,
     /// The hooks of those repositories that have some.
     pub hooks: BTreeMap<crate::ids::RepoId, Hooks<HookBrief>>,
     /// What the log calls a repository: its path.
-    pub names: BTreeMap<crate::ids::RepoId, String>,
+    pub names: BTreeMap<crate::ids::RepoId, Arc<str>>,
 }

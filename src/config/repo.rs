@@ -41,8 +41,7 @@ impl Place<'_> {
     }
 
     fn take<T>(&mut self, key: &str, checked: Result<T, Fault>) -> Option<T> {
-        let path = self.key(key);
-        self.notes.take(path, checked)
+        checked.map_err(|fault| self.notes.wrong(self.key(key), fault)).ok()
     }
 
     fn wrong(&mut self, key: &str, what: &str, remedy: &str) {
@@ -108,7 +107,10 @@ impl<'a> Repos<'a> {
         let ca = self.ca(&mut raw, transport, at);
         let known_hosts = self.known_hosts(&mut raw, remote_url.as_ref().map(|(remote, _)| remote), at);
 
-        let limits = limits::check(raw.limits.take(), &self.limits, &at.key("limits"), at.notes);
+        let limits = match raw.limits.take() {
+            Some(raw) => limits::check(raw, &self.limits, &at.key("limits"), at.notes),
+            None => Some(self.limits),
+        };
 
         let ((remote_url, url), directory) = (remote_url?, directory?);
         let trigger = match given(raw.trigger.take()) {

@@ -13,15 +13,28 @@ const CONNECT_MS: u32 = 15_000;
 /// Milliseconds that a remote may stay silent.
 const SILENCE_MS: u32 = 60_000;
 
+/// What is in force.
+#[derive(Clone, Copy)]
+pub struct Before<'a> {
+    /// The updaters' briefs.
+    pub updaters: &'a BTreeMap<RepoId, Arc<updater::Brief>>,
+    /// What the log calls a repository.
+    pub names: &'a BTreeMap<RepoId, Arc<str>>,
+}
+
+impl Before<'_> {
+    /// Nothing is, at the start.
+    pub const NOTHING: Self = Self { updaters: &BTreeMap::new(), names: &BTreeMap::new() };
+}
+
 /// Splits a configuration. Its secrets move: the listener's go to the listener's brief, the keys to
 /// the worker's, none to an updater's.
 ///
-/// `before`: the updaters' briefs of the configuration in force. A repository is the one that it was as long
-/// as its work tree is the same directory: it keeps its id, and with it its mark and its running update,
-/// whatever its path, secret or URL become. `next_id` goes up by the number of new ones: an id is
-/// never given twice.
-pub fn split(config: Config, before: &BTreeMap<RepoId, updater::Brief>, next_id: &mut u32) -> Briefs {
-    let known: HashMap<&OsStr, RepoId> = before.iter().map(|(id, brief)| (brief.directory.as_os_str(), *id)).collect();
+/// A repository is the one that it was as long as its work tree is the same directory: it keeps its id, and with it
+/// its mark and its running update, whatever its path, secret or URL become. `next_id` goes up by the number of new
+/// ones: an id is never given twice. What has not changed is the very same, so that reloads leave memory as it is.
+pub fn split(config: Config, before: Before<'_>, next_id: &mut u32) -> Briefs {
+    let known: HashMap<&OsStr, RepoId> = before.updaters.iter().map(|(id, brief)| (brief.directory.as_os_str(), *id)).collect();
     let ids: Vec<RepoId> =
         config.repos.iter().map(|repo| known.get(repo.directory.as_os_str()).copied().unwrap_or_else(|| new(next_id))).collect();
     let count = u32::try_from(config.repos.len()).unwrap_or(u32::MAX);
@@ -41,7 +54,7 @@ pub fn split(config: Config, before: &BTreeMap<RepoId, updater::Brief>, next_id:
         names: BTreeMap::new(),
     };
     for (id, repo) in ids.into_iter().zip(config.repos) {
-        add(&mut briefs, id, repo, before.get(&id));
+        add(&mut briefs, id, repo, before);
     }
     briefs
 }
@@ -52,7 +65,7 @@ fn new(next_id: &mut u32) -> RepoId {
     id
 }
 
-fn add(briefs: &mut Briefs, id: RepoId, repo: Repo, before: Option<&updater::Brief>) {
+fn add(briefs: &mut Briefs, id: RepoId, repo: Repo, before: Before<'_>) {
     let Repo {
         path,
         url,
@@ -71,7 +84,8 @@ fn add(briefs: &mut Briefs, id: RepoId, repo: Repo, before: Option<&updater::Bri
         at_start,
     } = repo;
     let directory_id = directories::id(&directory);
-    briefs.names.insert(id, path.clone());
+    let name = before.names.get(&id).filter(|name| ***name == *path).cloned();
+    briefs.names.insert(id, name.unwrap_or_else(|| path.as_str().into()));
     briefs.listener.1.push(listener::Repo { id, path: path.clone(), proof, ref_name: label.full_name(), remote: remote_name });
     let has = worker::Hooks { success: hooks.success.is_some(), failure: hooks.failure.is_some() };
     if has != worker::Hooks::default() {
@@ -92,15 +106,10 @@ fn add(briefs: &mut Briefs, id: RepoId, repo: Repo, before: Option<&updater::Bri
         limits,
         purpose: updater::Purpose::Update,
     };
-    briefs.worker.2.push(worker::Repo {
-        id,
-        directory: directory_id,
-        key,
-        reconcile: at_start,
-        changed: before != Some(&brief),
-        hooks: has,
-    });
-    briefs.updaters.insert(id, brief);
+    let same = before.updaters.get(&id).filter(|before| ***before == brief).cloned();
+    let changed = same.is_none();
+    briefs.worker.2.push(worker::Repo { id, directory: directory_id, key, reconcile: at_start, changed, hooks: has });
+    briefs.updaters.insert(id, same.unwrap_or_else(|| Arc::new(brief)));
 }
 
 fn hook_brief(hook: Hook, repo: &str, ref_name: &str, directory: &Path) -> HookBrief {

@@ -4,7 +4,6 @@
 use super::*;
 use crate::brief::LabelKind;
 use crate::brief::listener::Proof;
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
@@ -310,7 +309,7 @@ fn splitting_gives_each_child_its_part_and_no_id_twice() {
     let bench = Bench::new();
     let text = format!("{SMALL}  - {{url: 'https://h/two', path: /two, directory: @/two, unsigned: true}}\n");
     let mut next = 7;
-    let briefs = split(bench.load("c.yaml", &text).unwrap(), &BTreeMap::new(), &mut next);
+    let briefs = split(bench.load("c.yaml", &text).unwrap(), Before::NOTHING, &mut next);
     assert_eq!((next, briefs.listener.0.repos, briefs.worker.0.repos, briefs.worker.0.keys), (9, 2, 2, 0));
     let ids: Vec<u32> = briefs.names.keys().map(|id| id.number()).collect();
     assert_eq!(ids, [7, 8]);
@@ -325,6 +324,10 @@ fn splitting_gives_each_child_its_part_and_no_id_twice() {
     assert_eq!(briefs.worker.0.ids, 9);
 }
 
+fn in_force(briefs: &Briefs) -> Before<'_> {
+    Before { updaters: &briefs.updaters, names: &briefs.names }
+}
+
 #[test]
 fn a_repository_keeps_its_id_as_long_as_its_directory_stays() {
     let bench = Bench::new();
@@ -334,18 +337,18 @@ fn a_repository_keeps_its_id_as_long_as_its_directory_stays() {
     };
     let (one, two) = ("url: 'https://h/one', path: /one, directory: @/one", "url: 'https://h/two', path: /two, directory: @/two");
     let mut next = 0;
-    let before = split(repos(&[one, two]), &BTreeMap::new(), &mut next);
+    let before = split(repos(&[one, two]), Before::NOTHING, &mut next);
     // Renamed; another URL; and a new one that stands before them.
     let renamed = "url: 'https://h/one', path: /uno, directory: @/one";
     let moved = "url: 'https://h/zwei', path: /two, directory: @/two";
     let new = "url: 'https://h/new', path: /new, directory: @/new";
-    let after = split(repos(&[new, renamed, moved]), &before.updaters, &mut next);
-    let of = |briefs: &super::Briefs| briefs.worker.2.iter().map(|repo| (repo.id.number(), repo.changed)).collect::<Vec<_>>();
+    let after = split(repos(&[new, renamed, moved]), in_force(&before), &mut next);
+    let of = |briefs: &Briefs| briefs.worker.2.iter().map(|repo| (repo.id.number(), repo.changed)).collect::<Vec<_>>();
     assert_eq!(of(&before), [(0, true), (1, true)]);
     assert_eq!(of(&after), [(2, true), (0, false), (1, true)]);
     assert_eq!((next, after.worker.0.ids), (3, 3));
     // Gone and back again, it is another one.
-    let without = split(repos(&[two]), &after.updaters, &mut next);
-    let back = split(repos(&[one, two]), &without.updaters, &mut next);
+    let without = split(repos(&[two]), in_force(&after), &mut next);
+    let back = split(repos(&[one, two]), in_force(&without), &mut next);
     assert_eq!(of(&back).iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3, 1]);
 }

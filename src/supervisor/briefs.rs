@@ -2,7 +2,6 @@
 //! supervisor's own memory holds no secret once a configuration is split, and a child that died can
 //! be started again without reading the configuration anew. Runs in the supervisor.
 
-use super::control::RepoInfo;
 use super::outcome::Difference;
 use crate::brief::{Key, listener, updater, worker};
 use crate::config::{Briefs, HookBrief, Hooks};
@@ -24,11 +23,11 @@ pub struct Sealed {
     listener: OwnedFd,
     worker: OwnedFd,
     /// An updater's brief holds no secret.
-    pub updaters: BTreeMap<RepoId, updater::Brief>,
+    pub updaters: BTreeMap<RepoId, Arc<updater::Brief>>,
     /// The hooks of those repositories that have some. Their variables stay here, for each run.
     pub hooks: BTreeMap<RepoId, Hooks<HookBrief>>,
     /// What the log calls a repository.
-    pub names: Arc<BTreeMap<RepoId, String>>,
+    pub names: Arc<BTreeMap<RepoId, Arc<str>>>,
     /// How updates are scheduled.
     pub schedule: worker::Schedule,
     /// Whom the listener believes.
@@ -70,7 +69,7 @@ impl Sealed {
 
     /// What is different from `before`.
     pub fn difference(&self, before: &Self) -> Difference {
-        let of = |ids: &mut dyn Iterator<Item = &RepoId>, names: &BTreeMap<RepoId, String>| -> Vec<String> {
+        let of = |ids: &mut dyn Iterator<Item = &RepoId>, names: &BTreeMap<RepoId, Arc<str>>| -> Vec<Arc<str>> {
             ids.filter_map(|id| names.get(id).cloned()).collect()
         };
         let same = |id: &RepoId| self.prints.get(id) == before.prints.get(id) && self.updaters.get(id) == before.updaters.get(id);
@@ -81,12 +80,10 @@ impl Sealed {
         }
     }
 
-    /// What operators are shown of each repository.
-    pub fn infos(&self) -> impl Iterator<Item = (RepoId, RepoInfo<'_>)> {
-        self.updaters.iter().map(|(id, brief)| {
-            let name = self.names.get(id).map_or("", String::as_str);
-            (*id, RepoInfo { name, label: brief.label.to_string(), url: &brief.url, directory: brief.directory.to_string_lossy() })
-        })
+    /// Each repository, with its name and its updater's brief.
+    pub fn repos(&self) -> impl Iterator<Item = (RepoId, &Arc<str>, &Arc<updater::Brief>)> {
+        // Both maps have the same keys.
+        self.names.iter().zip(self.updaters.values()).map(|((id, name), brief)| (*id, name, brief))
     }
 
     /// A descriptor of the listener's brief.

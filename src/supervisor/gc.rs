@@ -81,7 +81,7 @@ impl Supervisor {
         self.upkeep.waiting.remove(&repo);
         // A reload may have removed it.
         let Some(brief) = self.estate.sealed.updaters.get(&repo) else { return self.gc_next() };
-        match self.start_gc(&Brief { purpose: Purpose::Gc, ..brief.clone() }) {
+        match self.start_gc(&Brief { purpose: Purpose::Gc, ..Brief::clone(brief) }) {
             Ok(process) => self.upkeep.running = Some((repo, process)),
             Err(error) => journal::process_not_started(Role::Updater, &error),
         }

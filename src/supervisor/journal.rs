@@ -75,22 +75,22 @@ fn record(by: By, event: Event) {
 /// Writes what children report, with the repositories' names, and remembers it for operators.
 #[derive(Clone)]
 pub struct Journal {
-    names: Arc<BTreeMap<RepoId, String>>,
+    names: Arc<BTreeMap<RepoId, Arc<str>>>,
     ledger: Ledger,
     /// Of the configuration before: its updates may still run.
-    before: Arc<BTreeMap<RepoId, String>>,
+    before: Arc<BTreeMap<RepoId, Arc<str>>>,
     by: By,
 }
 
 impl Journal {
     /// Calls repositories by these names.
-    pub fn new(names: Arc<BTreeMap<RepoId, String>>, ledger: Ledger) -> Self {
+    pub fn new(names: Arc<BTreeMap<RepoId, Arc<str>>>, ledger: Ledger) -> Self {
         Self { names, before: Arc::default(), ledger, by: By::gwg() }
     }
 
     /// Calls repositories by these names. `running`: those of which there will be news though they
     /// may be gone.
-    pub fn rename(&mut self, names: Arc<BTreeMap<RepoId, String>>, running: impl Iterator<Item = RepoId>) {
+    pub fn rename(&mut self, names: Arc<BTreeMap<RepoId, Arc<str>>>, running: impl Iterator<Item = RepoId>) {
         let kept: Vec<_> = running.filter_map(|id| Some((id, self.before.get(&id)?.clone()))).collect();
         let mut before = std::mem::replace(&mut self.names, names);
         if !kept.is_empty() {
@@ -119,7 +119,7 @@ impl Journal {
 
     /// The repository's name; empty for one that never was.
     pub fn name(&self, repo: RepoId) -> &str {
-        self.names.get(&repo).or_else(|| self.before.get(&repo)).map_or("", String::as_str)
+        self.names.get(&repo).or_else(|| self.before.get(&repo)).map_or("", |name| name)
     }
 
     /// A request was answered.

@@ -143,7 +143,7 @@ fn start(mut config: Config, origin: Origin, sources: Sources, inherited: Inheri
     let accounts = config.accounts.clone();
     let (mut next_id, salt) = (0, RandomState::new());
     journal::config_begun(&config.file, config.repos.len(), listen);
-    let sealed = briefs::Sealed::new(config::split(config, &BTreeMap::new(), &mut next_id), &salt)?;
+    let sealed = briefs::Sealed::new(config::split(config, config::Before::NOTHING, &mut next_id), &salt)?;
     let roster = roster::Roster::new(executables, accounts, confinement);
     // One thread: children are forked from the main thread only, since the parent-death signal
     // follows the thread that forks.

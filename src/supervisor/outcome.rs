@@ -5,6 +5,7 @@ use crate::config::{ConfigError, Place};
 use crate::ids::Generation;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Why the configuration is read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,11 +55,11 @@ pub enum Outcome {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
     /// New ones.
-    pub added: Vec<String>,
+    pub added: Vec<Arc<str>>,
     /// Those that are gone; their work trees stay on disk.
-    pub removed: Vec<String>,
+    pub removed: Vec<Arc<str>>,
     /// Those with another path, secret, URL or anything else.
-    pub changed: Vec<String>,
+    pub changed: Vec<Arc<str>>,
 }
 
 /// One reason for which a configuration was refused.

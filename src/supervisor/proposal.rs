@@ -8,7 +8,7 @@ use super::outcome::{Difference, Reason};
 use super::roster::Roster;
 use super::run::Estate;
 use super::{confinement, metrics, outputs, places};
-use crate::config::{self, Config, LogOutput, Sources};
+use crate::config::{self, Before, Config, LogOutput, Sources};
 use crate::confine::Role;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -87,7 +87,7 @@ fn propose(mut config: Config, estate: &mut Estate) -> Result<Reading, Reason> {
         ),
         false => None,
     };
-    let briefs = config::split(config, &estate.sealed.updaters, &mut estate.next_id);
+    let briefs = config::split(config, Before { updaters: &estate.sealed.updaters, names: &estate.sealed.names }, &mut estate.next_id);
     let sealed = Sealed::new(briefs, &estate.salt).map_err(|error| Reason::of(format!("the briefs: {error}")))?;
     let difference = sealed.difference(&estate.sealed);
     let as_before = sealed.schedule == estate.sealed.schedule && sealed.proxies == estate.sealed.proxies;

@@ -81,8 +81,7 @@ impl Supervisor {
     pub fn remember_trees(&mut self) {
         self.kill_pruner();
         let super::run::Estate { trees, sealed, .. } = &mut self.estate;
-        let name = |brief: &Brief| sealed.names.get(&brief.repo).map_or("", String::as_str);
-        if let Err(error) = trees.configure(sealed.updaters.values().map(|brief| (brief, name(brief)))) {
+        if let Err(error) = trees.configure(sealed.repos().map(|(_, name, brief)| (&**name, &**brief))) {
             journal::trees_not_written(&error);
         }
     }

@@ -223,7 +223,7 @@ impl Supervisor {
         // Until the worker says that it goes by the new number, it may go by either.
         self.set_threads(sealed.schedule.threads.max(self.estate.sealed.schedule.threads));
         self.journal.rename(sealed.names.clone(), self.updates.repos().chain(self.hooks.repos()));
-        self.estate.ledger.configure(sealed.infos(), terms.alert_after);
+        self.estate.ledger.configure(sealed.repos(), terms.alert_after);
         self.operate(terms, scrapes);
         let waiting = if socket.is_some() { Waiting::Take } else { Waiting::Leave };
         self.estate.generation = self.reload.asked;

@@ -224,7 +224,7 @@ pub struct Supervisor {
 impl Supervisor {
     fn new(estate: Estate, sources: watch::Sender<Sources>, ears: mpsc::Sender<Heard>, place: io::Result<PathBuf>) -> Self {
         let now = Instant::now();
-        estate.ledger.configure(estate.sealed.infos(), estate.terms.alert_after);
+        estate.ledger.configure(estate.sealed.repos(), estate.terms.alert_after);
         Self {
             journal: Journal::new(estate.sealed.names.clone(), estate.ledger.clone()),
             survey: Survey::default(),

@@ -8,6 +8,7 @@ use crate::brief::updater;
 use crate::ids::RepoId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -36,7 +37,8 @@ struct Line {
 /// All that were ever configured and not pruned.
 pub struct Trees {
     path: PathBuf,
-    known: BTreeMap<PathBuf, Tree>,
+    /// By the bytes of their paths: those of the configuration are written in one way.
+    known: BTreeMap<OsString, Tree>,
 }
 
 impl Trees {
@@ -53,8 +55,8 @@ impl Trees {
                 for line in BufReader::new(file).split(b'\n') {
                     lines += 1;
                     match serde_json::from_slice(&line?) {
-                        Ok(Line { directory, tree: Some(tree) }) => drop(known.insert(directory, tree)),
-                        Ok(Line { directory, tree: None }) => drop(known.remove(&directory)),
+                        Ok(Line { directory, tree: Some(tree) }) => drop(known.insert(directory.into(), tree)),
+                        Ok(Line { directory, tree: None }) => drop(known.remove(directory.as_os_str())),
                         Err(_) => {}
                     }
                 }
@@ -73,25 +75,25 @@ impl Trees {
     ///
     /// # Errors
     /// Those of writing: what is new is not remembered after a restart.
-    pub fn configure<'a>(&mut self, repos: impl Iterator<Item = (&'a updater::Brief, &'a str)>) -> io::Result<()> {
+    pub fn configure<'a>(&mut self, repos: impl Iterator<Item = (&'a str, &'a updater::Brief)>) -> io::Result<()> {
         let mut lines = Vec::new();
-        for (brief, name) in repos {
-            if self.known.get(&brief.directory).is_some_and(|tree| tree.is_of(brief, name)) {
+        for (name, brief) in repos {
+            if self.known.get(brief.directory.as_os_str()).is_some_and(|tree| tree.is_of(brief, name)) {
                 continue;
             }
             let updater::Brief { url, label, remote, trigger, directory, .. } = brief;
             let tree =
                 Tree { name: name.to_owned(), url: url.clone(), label: label.clone(), remote: remote.clone(), trigger: trigger.clone() };
             add(&mut lines, directory.clone(), Some(&tree));
-            self.known.insert(directory.clone(), tree);
+            self.known.insert(directory.clone().into(), tree);
         }
         self.append(&lines)
     }
 
     /// Those that are not among these.
     pub fn but(&self, configured: &BTreeSet<&Path>) -> Vec<(PathBuf, Tree)> {
-        let others = self.known.iter().filter(|(directory, _)| !configured.contains(directory.as_path()));
-        others.map(|(directory, tree)| (directory.clone(), tree.clone())).collect()
+        let others = self.known.iter().filter(|(directory, _)| !configured.contains(Path::new(directory)));
+        others.map(|(directory, tree)| (directory.into(), tree.clone())).collect()
     }
 
     /// It is gone from the disk.
@@ -99,7 +101,7 @@ impl Trees {
     /// # Errors
     /// Those of writing.
     pub fn forget(&mut self, directory: &Path) -> io::Result<()> {
-        self.known.remove(directory);
+        self.known.remove(directory.as_os_str());
         let mut line = Vec::new();
         add(&mut line, directory.to_owned(), None);
         self.append(&line)
@@ -115,7 +117,7 @@ impl Trees {
 
     fn write_anew(&self) -> io::Result<()> {
         let mut lines = Vec::new();
-        self.known.iter().for_each(|(directory, tree)| add(&mut lines, directory.clone(), Some(tree)));
+        self.known.iter().for_each(|(directory, tree)| add(&mut lines, directory.into(), Some(tree)));
         let beside = self.path.with_extension("new");
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(&lines)?;
@@ -178,8 +180,8 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let (one, two) = (brief("/srv/one"), brief("/srv/two"));
         let mut trees = Trees::open(state.path()).unwrap();
-        trees.configure([(&one, "/1"), (&two, "/2")].into_iter()).unwrap();
-        trees.configure([(&one, "/renamed")].into_iter()).unwrap();
+        trees.configure([("/1", &one), ("/2", &two)].into_iter()).unwrap();
+        trees.configure([("/renamed", &one)].into_iter()).unwrap();
         let mut trees = Trees::open(state.path()).unwrap();
         assert_eq!(trees.but(&BTreeSet::from([Path::new("/srv/two")])), [("/srv/one".into(), tree("/renamed"))]);
         trees.forget(Path::new("/srv/one")).unwrap();
@@ -193,7 +195,7 @@ mod tests {
         let one = brief("/srv/one");
         let mut trees = Trees::open(state.path()).unwrap();
         for name in 0..300 {
-            trees.configure([(&one, name.to_string().as_str())].into_iter()).unwrap();
+            trees.configure([(name.to_string().as_str(), &one)].into_iter()).unwrap();
         }
         fs::write(state.path().join(NAME), [fs::read(state.path().join(NAME)).unwrap(), b"{\"direc".to_vec()].concat()).unwrap();
         let trees = Trees::open(state.path()).unwrap();

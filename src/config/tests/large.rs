@@ -26,7 +26,7 @@ fn ten_thousand_repositories_share_one_key_and_one_known_hosts() {
     let config = load(Some(&bench.at("c.yaml")), &bench.env).unwrap_or_else(|error| panic!("{error}"));
     let loaded = start.elapsed();
     assert_eq!((config.repos.len(), config.keys.len()), (MANY, 1));
-    let briefs = split(config, &BTreeMap::new(), &mut 0);
+    let briefs = split(config, Before::NOTHING, &mut 0);
     eprintln!("{MANY} repositories: loaded in {loaded:?}, split after {:?}", start.elapsed());
     let mut updaters = briefs.updaters.values();
     let first = &updaters.next().unwrap().known_hosts;

@@ -4,46 +4,16 @@
 //! something was fetched.
 
 use crate::audit::{DeliveryEvent, DeliveryResult, Failure, Step, UpdateEvent, UpdateResult};
+use crate::brief::updater::Brief;
 use crate::ids::{CommitId, Moment, RepoId};
 use crate::wire::control::{Delivery, Failing, Record, Repo, Update, What};
 use crate::wire::worker::Fact;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the configuration says of a repository, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RepoInfo<'a> {
-    /// The path of its webhook.
-    pub name: &'a str,
-    /// As in `branch main`.
-    pub label: String,
-    /// Where from.
-    pub url: &'a str,
-    /// Where to.
-    pub directory: Cow<'a, str>,
-}
-
-/// The same, to be kept and shared.
-#[derive(Clone)]
-struct Info {
-    name: Arc<str>,
-    label: Arc<str>,
-    url: Arc<str>,
-    directory: Arc<str>,
-}
-
-impl Info {
-    fn of(told: &RepoInfo<'_>) -> Self {
-        Self { name: told.name.into(), label: told.label.as_str().into(), url: told.url.into(), directory: told.directory.as_ref().into() }
-    }
-
-    fn is(&self, told: &RepoInfo<'_>) -> bool {
-        let ours = [&*self.name, &*self.label, &*self.url, &*self.directory];
-        ours == [told.name, told.label.as_str(), told.url, told.directory.as_ref()]
-    }
-}
+/// What the configuration says of a repository: its id, the path of its webhook, and what an updater is told.
+pub type Configured<'a> = (RepoId, &'a Arc<str>, &'a Arc<Brief>);
 
 /// All repositories.
 #[derive(Default)]
@@ -53,7 +23,8 @@ pub struct Book {
 
 #[derive(Clone)]
 struct Entry {
-    info: Info,
+    name: Arc<str>,
+    brief: Arc<Brief>,
     story: Story,
 }
 
@@ -77,25 +48,20 @@ impl Book {
     /// that are gone, with their names.
     pub fn configure<'a, 'h>(
         &mut self,
-        repos: impl IntoIterator<Item = (RepoId, RepoInfo<'a>)>,
+        repos: impl Iterator<Item = Configured<'a>>,
         history: impl Iterator<Item = &'h Record>,
     ) -> Vec<(RepoId, Arc<str>)> {
         let mut known = std::mem::take(&mut self.entries);
         let mut new: HashMap<Arc<str>, Story> = HashMap::new();
-        for (id, told) in repos {
-            let entry = match known.remove(&id) {
-                Some(entry) if entry.info.is(&told) => entry,
-                Some(entry) => Entry { info: Info::of(&told), story: entry.story },
-                None => {
-                    let info = Info::of(&told);
-                    new.insert(info.name.clone(), Story::default());
-                    Entry { info, story: Story::default() }
-                }
-            };
-            self.entries.insert(id, entry);
+        for (id, name, brief) in repos {
+            let story = known.remove(&id).map(|entry| entry.story);
+            if story.is_none() {
+                new.insert(Arc::clone(name), Story::default());
+            }
+            self.entries.insert(id, Entry { name: Arc::clone(name), brief: Arc::clone(brief), story: story.unwrap_or_default() });
         }
         self.recall(new, history);
-        known.into_iter().map(|(id, entry)| (id, entry.info.name)).collect()
+        known.into_iter().map(|(id, entry)| (id, entry.name)).collect()
     }
 
     /// Begins the stories of new repositories with what the history tells.
@@ -109,7 +75,7 @@ impl Book {
             }
         }
         for entry in self.entries.values_mut() {
-            if let Some(story) = new.remove(&entry.info.name) {
+            if let Some(story) = new.remove(&entry.name) {
                 entry.story = story;
             }
         }
@@ -122,12 +88,12 @@ impl Book {
 
     /// A repository's name.
     pub fn name(&self, repo: RepoId) -> Option<Arc<str>> {
-        self.entries.get(&repo).map(|entry| entry.info.name.clone())
+        self.entries.get(&repo).map(|entry| Arc::clone(&entry.name))
     }
 
     /// All names, with their ids.
     pub fn names(&self) -> impl Iterator<Item = (RepoId, &Arc<str>)> {
-        self.entries.iter().map(|(id, entry)| (*id, &entry.info.name))
+        self.entries.iter().map(|(id, entry)| (*id, &entry.name))
     }
 
     /// An authentic delivery came.
@@ -167,22 +133,22 @@ impl Book {
     pub fn ages(&self, at: Moment, now: Instant) -> impl Iterator<Item = (&str, Option<Duration>, Option<Duration>)> {
         self.entries.values().map(move |entry| {
             let story = &entry.story;
-            (&*entry.info.name, story.proved.map(|proved| at.since(proved)), story.failing_for(at, now))
+            (&*entry.name, story.proved.map(|proved| at.since(proved)), story.failing_for(at, now))
         })
     }
 }
 
 impl Entry {
     fn shown(&self, fact: Option<&Fact>) -> Repo {
-        let Self { info, story } = self;
+        let Self { name, brief, story } = self;
         // The worker's state is what counts; the history knows since when.
         let deployed = fact.and_then(|fact| fact.deployed).or(story.deployed.map(|(commit, _)| commit));
         let since = story.deployed.filter(|(commit, _)| Some(*commit) == deployed).map(|(_, since)| since);
         Repo {
-            name: info.name.clone(),
-            label: info.label.clone(),
-            url: info.url.clone(),
-            directory: info.directory.clone(),
+            name: Arc::clone(name),
+            label: brief.label.to_string().into(),
+            url: brief.url.as_str().into(),
+            directory: brief.directory.to_string_lossy().into(),
             deployed,
             deployed_since: since,
             proved: story.proved,
@@ -267,7 +233,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::audit::{Cause, Ignored, Reason};
+    use crate::brief::updater::Purpose;
+    use crate::brief::{Label, LabelKind};
     use crate::ids::UpdateId;
+    use crate::supervisor::trees::Tree;
     use std::net::{IpAddr, Ipv4Addr};
 
     const REPO: RepoId = RepoId::new(3);
@@ -276,13 +245,17 @@ mod tests {
         CommitId::from_bytes([byte; 20])
     }
 
-    fn info(name: &str) -> RepoInfo<'_> {
-        RepoInfo { name, label: "branch main".into(), url: "u", directory: format!("/trees{name}").into() }
+    fn configure(book: &mut Book, repos: &[(RepoId, &str)], history: &[Record]) {
+        let label = Label { kind: LabelKind::Branch, name: "main".into() };
+        let tree = Tree { name: String::new(), url: "u".into(), label, remote: "origin".into(), trigger: None };
+        let brief = Arc::new(tree.brief("/trees/a".into(), Purpose::Update));
+        let names: Vec<Arc<str>> = repos.iter().map(|(_, name)| (*name).into()).collect();
+        book.configure(repos.iter().zip(&names).map(|((id, _), name)| (*id, name, &brief)), history.iter());
     }
 
     fn book() -> Book {
         let mut book = Book::default();
-        book.configure([(REPO, info("/a"))], [].iter());
+        configure(&mut book, &[(REPO, "/a")], &[]);
         book
     }
 
@@ -361,12 +334,11 @@ mod tests {
             record("/a", What::Update { update: None, cause: Cause::Reconcile, delivery: None, result: current(8) }),
             record("/gone", What::Update { update: None, cause: Cause::Reconcile, delivery: None, result: current(9) }),
         ];
-        book.configure([(REPO, info("/a")), (RepoId::new(5), info("/new"))], history.iter());
+        configure(&mut book, &[(REPO, "/a"), (RepoId::new(5), "/new")], &history);
         let deployed: Vec<_> = book.repos(RepoId::new(0), None).map(|(id, repo)| (id.number(), repo.deployed.unwrap())).collect();
         assert_eq!(deployed, [(3, commit(1)), (5, commit(7))]);
         // Another path, and the same directory: the same tree.
-        let renamed = RepoInfo { name: "/b", ..info("/a") };
-        book.configure([(REPO, renamed)], history.iter());
+        configure(&mut book, &[(REPO, "/b")], &history);
         assert_eq!(book.repos(RepoId::new(0), None).next().unwrap().1.deployed, Some(commit(1)));
     }
 

@@ -1,7 +1,7 @@
 //! What the supervisor remembers of what its children told: for each repository how it stands, and for
 //! all of them what happened last. Runs in the supervisor; believes nothing, acts on nothing.
 
-use super::book::{Book, RepoInfo};
+use super::book::{Book, Configured};
 use super::history::History;
 use super::tally::Tally;
 use crate::audit::{DeliveryEvent, DeliveryResult, Step, UpdateEvent, UpdateResult};
@@ -81,7 +81,7 @@ impl Ledger {
     }
 
     /// A configuration is in force.
-    pub fn configure<'a>(&self, repos: impl IntoIterator<Item = (RepoId, RepoInfo<'a>)>, alert_after: Duration) {
+    pub fn configure<'a>(&self, repos: impl Iterator<Item = Configured<'a>>, alert_after: Duration) {
         let mut pages = self.open();
         pages.alert_after = alert_after;
         let Pages { book, history, .. } = &mut *pages;

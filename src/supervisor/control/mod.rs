@@ -24,7 +24,6 @@ mod survey;
 mod tally;
 
 pub use access::Terms;
-pub use book::RepoInfo;
 pub use conversation::House;
 pub use history::History;
 pub use ledger::Ledger;
