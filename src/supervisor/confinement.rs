@@ -5,13 +5,17 @@ use crate::config;
 use crate::confine::Confinement;
 use crate::confine::host::Host;
 use std::io;
+use std::sync::LazyLock;
+
+/// What this machine offers: it is asked once, for processes are made to find out.
+static HOST: LazyLock<Host> = LazyLock::new(Host::look);
 
 /// What the children are told.
 ///
 /// # Errors
 /// A layer is missing that the configuration requires.
 pub fn decide(wanted: config::Confinement) -> io::Result<Confinement> {
-    let missing = Host::look().missing();
+    let missing = HOST.missing();
     match wanted {
         config::Confinement::Require if missing.is_empty() => Ok(Confinement::Require),
         config::Confinement::Require => {
@@ -32,11 +36,10 @@ pub fn decide(wanted: config::Confinement) -> io::Result<Confinement> {
 
 /// What this machine offers, for people.
 pub fn report() -> String {
-    let host = Host::look();
-    let missing = host.missing();
+    let missing = HOST.missing();
     let verdict = match missing.is_empty() {
         true => "every process can be confined in full".to_owned(),
         false => format!("missing: {}", missing.join("; ")),
     };
-    format!("this machine, to uid {}: {verdict}\n{host}", nix::unistd::geteuid())
+    format!("this machine, to uid {}: {verdict}\n{}", nix::unistd::geteuid(), *HOST)
 }
