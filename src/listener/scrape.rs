@@ -18,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
@@ -34,7 +35,13 @@ const HEADER: usize = 8 << 10;
 #[derive(Default)]
 pub struct Scrapes {
     figures: Option<(Health, Bytes)>,
-    open: Rc<Cell<usize>>,
+    askers: Rc<Askers>,
+}
+
+#[derive(Default)]
+struct Askers {
+    open: Cell<usize>,
+    left: Notify,
 }
 
 impl Scrapes {
@@ -47,16 +54,26 @@ impl Scrapes {
         Ok(())
     }
 
+    /// Whether nobody is being answered.
+    pub fn is_idle(&self) -> bool {
+        self.askers.open.get() == 0
+    }
+
+    /// One of them has gone.
+    pub async fn left(&self) {
+        self.askers.left.notified().await;
+    }
+
     /// Answers one asker, in a task of its own.
     ///
     /// # Errors
     /// Those of registering the socket.
     pub fn answer(&self, connection: OwnedFd) -> io::Result<()> {
-        let Some((health, text)) = self.figures.clone().filter(|_| self.open.get() < ASKERS) else { return Ok(()) };
+        let Some((health, text)) = self.figures.clone().filter(|_| self.askers.open.get() < ASKERS) else { return Ok(()) };
         let stream = TcpStream::from(connection);
         stream.set_nonblocking(true)?;
         let stream = TokioIo::new(tokio::net::TcpStream::from_std(stream)?);
-        let seat = Seat::take(&self.open);
+        let seat = Seat::take(&self.askers);
         spawn_local(async move {
             let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(respond(&request, health, &text))));
             let mut http = http1::Builder::new();
@@ -69,18 +86,19 @@ impl Scrapes {
     }
 }
 
-struct Seat(Rc<Cell<usize>>);
+struct Seat(Rc<Askers>);
 
 impl Seat {
-    fn take(open: &Rc<Cell<usize>>) -> Self {
-        open.set(open.get() + 1);
-        Self(Rc::clone(open))
+    fn take(askers: &Rc<Askers>) -> Self {
+        askers.open.set(askers.open.get() + 1);
+        Self(Rc::clone(askers))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.0.left.notify_one();
     }
 }
 

@@ -184,7 +184,8 @@ pub async fn serve(given: Given) -> Result<(), ServeError> {
 
     let mut worker = Some(worker);
     let mut scrapes = Scrapes::default();
-    while !(server.is_draining() && socket.is_none() && accepting.is_none() && server.admission.borrow().open() == 0) {
+    let is_idle = |scrapes: &Scrapes| server.admission.borrow().open() == 0 && scrapes.is_idle();
+    while !(server.is_draining() && socket.is_none() && accepting.is_none() && is_idle(&scrapes)) {
         tokio::select! {
             message = supervisor.recv() => match message.map_err(ServeError::Supervisor)?.ok_or(ServeError::SupervisorGone)? {
                 ToListener::Worker => worker = Some(reconnect(&server, &mut supervisor)?),
@@ -214,6 +215,7 @@ pub async fn serve(given: Given) -> Result<(), ServeError> {
                 to_supervisor.send(&FromListener::Closed)?;
             }
             () = server.emptied.notified(), if server.is_draining() => {}
+            () = scrapes.left(), if server.is_draining() => {}
         }
     }
     server.events.flushed().await;

@@ -129,13 +129,18 @@ impl House {
         frame::write(&mut self.supervisor, message).unwrap();
     }
 
+    /// [`tell`](Self::tell), and a descriptor with it.
+    pub fn hand_over(&mut self, message: &ToListener, descriptor: OwnedFd) {
+        let mut bytes = Vec::new();
+        frame::encode(message, &mut bytes).unwrap();
+        let sent = crate::confine::descriptors::send_with(&self.supervisor, &bytes, &descriptor).unwrap();
+        assert_eq!(sent, bytes.len());
+    }
+
     /// Brings a new worker.
     pub fn replace_worker(&mut self) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut bytes = Vec::new();
-        frame::encode(&ToListener::Worker, &mut bytes).unwrap();
-        let sent = crate::confine::descriptors::send_with(&self.supervisor, &bytes, &OwnedFd::from(theirs)).unwrap();
-        assert_eq!(sent, bytes.len());
+        self.hand_over(&ToListener::Worker, theirs.into());
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         self.worker = ours;
     }

@@ -1,15 +1,15 @@
 //! Worker and supervisor: what the listener does when they are slow, replaced, gone, or wrong.
 
-use super::house::{House, PUSH, acknowledge_all, limits, push};
+use super::house::{Client, House, PUSH, acknowledge_all, limits, push};
 use crate::audit::{DeliveryResult, Rejected};
 use crate::brief::listener::Limits;
 use crate::ids::{JobNumber, UpdateId};
 use crate::listener::serve::ServeError;
 use crate::wire::frame;
 use crate::wire::job::{JobAnswer, Verdict};
-use crate::wire::listener::{FromListener, ToListener, Waiting};
+use crate::wire::listener::{FromListener, Health, ToListener, Waiting};
 use std::io::Write;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -139,4 +139,22 @@ fn draining_lets_who_has_just_come_ask() {
     let began = Instant::now();
     house.end().unwrap();
     assert!(began.elapsed() < Duration::from_secs(2), "one that stays silent does not hold the listener");
+}
+
+/// The supervisor had accepted it just before.
+#[test]
+fn draining_answers_who_asks_for_figures() {
+    let mut house = House::start(limits());
+    let figures = tempfile::tempfile().unwrap();
+    house.hand_over(&ToListener::Figures(Health::Fine), figures.into());
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut asker = Client(TcpStream::connect(elsewhere.local_addr().unwrap()).unwrap());
+    house.hand_over(&ToListener::Scrape, elsewhere.accept().unwrap().0.into());
+    house.tell(&ToListener::Drain(Waiting::Leave));
+    assert_eq!(house.hears(), FromListener::Closed);
+    sleep(Duration::from_millis(100));
+    assert!(!house.has_ended());
+    asker.send(b"GET /healthz HTTP/1.1\r\n\r\n");
+    assert_eq!(asker.response().status, 200);
+    house.end().unwrap();
 }
