@@ -37,7 +37,7 @@ const SYSTEM: [&str; 26] = [
     "/var/log",
 ];
 /// File systems of the kernel: nothing in them is a place for files.
-const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+const KERNEL: [&str; 3] = ["proc", "sys", "dev"];
 
 /// An absolute path without `.`, `..`, double and trailing slashes.
 pub fn absolute(written: &str) -> Result<PathBuf, Fault> {
@@ -59,7 +59,9 @@ pub fn work_tree(written: &str) -> Result<PathBuf, Fault> {
     let path = absolute(written)?;
     no_git_inside(&path)?;
     // Written in one way, paths are equal where their bytes are.
-    if SYSTEM.iter().any(|system| path.as_os_str() == *system) || KERNEL.iter().any(|kernel| path.starts_with(kernel)) {
+    if SYSTEM.iter().any(|system| path.as_os_str() == *system)
+        || path.iter().nth(1).is_some_and(|top| KERNEL.iter().any(|kernel| top == *kernel))
+    {
         return Err(Fault::new(format!("{} belongs to the system", path.display()), "name a directory of the repository's own"));
     }
     Ok(path)

@@ -118,10 +118,11 @@ pub fn parse(source: &Source) -> Result<Raw, ConfigError> {
         let fault = Fault::new("the file is empty", "write at least one repository under repos; the shipped examples show how");
         return Err(wrong(source.path.clone(), Place::File, None, fault));
     }
+    // Keeping the way to each value in mind takes longer, and only where it stops is that of use.
     let parsed = match source.format {
-        Format::Yaml => yaml(text),
+        Format::Yaml => serde_yaml::from_str(text).or_else(|_| yaml(text)),
         Format::Toml => toml(text),
-        Format::Json => json(text),
+        Format::Json => serde_json::from_str(text).or_else(|_| json(text)),
     };
     parsed.map_err(|stop| {
         let (place, fault) = stop.explain();
