@@ -101,7 +101,8 @@ impl Canonical {
         }
     }
 
-    fn parent(&mut self, path: &Path) -> PathBuf {
+    /// The same for what may be the parent of thousands.
+    pub fn parent(&mut self, path: &Path) -> PathBuf {
         if let Some(known) = self.parents.get(path) {
             return known.clone();
         }

@@ -157,7 +157,7 @@ impl<'a> Repos<'a> {
     fn trigger(&mut self, written: &str, directory: &std::path::Path) -> Result<PathBuf, Fault> {
         let plain = directories::trigger(written, directory)?;
         let real = match (plain.parent(), plain.file_name()) {
-            (Some(parent), Some(name)) => self.canonical.of(parent).join(name),
+            (Some(parent), Some(name)) => self.canonical.parent(parent).join(name),
             (None, _) | (_, None) => plain.clone(),
         };
         if real.as_os_str() == plain.as_os_str() {
