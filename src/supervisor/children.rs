@@ -6,6 +6,7 @@ use super::output;
 use super::places;
 use super::process::{self, Exit, Process};
 use super::pulse::{Beat, Pulse};
+use super::restart::Next;
 use super::roster::Roster;
 use super::run::{Heard, Supervisor};
 use super::transaction::Event;
@@ -140,8 +141,7 @@ impl Supervisor {
         }
         let now = Instant::now();
         let restart = if role == Role::Worker { &mut self.worker_restart } else { &mut self.listener_restart };
-        let wait = restart.died(ready, now);
-        let degraded = restart.is_degraded(now);
+        let Next { wait, degraded } = restart.died(ready, now);
         note_end(role, process, exit, Some(wait));
         if let Some(restarts) = degraded {
             journal::degraded(role, restarts);
@@ -240,8 +240,11 @@ impl Supervisor {
     fn retry_start(&mut self, role: Role, started: io::Result<()>) {
         let Err(error) = started else { return };
         let restart = if role == Role::Worker { &mut self.worker_restart } else { &mut self.listener_restart };
-        let wait = restart.died(false, Instant::now());
+        let Next { wait, degraded } = restart.died(false, Instant::now());
         journal::process_not_started_for(role, &error, wait);
+        if let Some(restarts) = degraded {
+            journal::degraded(role, restarts);
+        }
         self.start_later(role, wait);
     }
 

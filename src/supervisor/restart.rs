@@ -29,16 +29,28 @@ pub struct Restart {
     said: bool,
 }
 
+/// What an end leads to.
+pub struct Next {
+    /// So long until the next start.
+    pub wait: Duration,
+    /// How many ends there were within a minute, where they have just become too many. Said again only
+    /// after a quiet minute.
+    pub degraded: Option<usize>,
+}
+
 impl Restart {
     /// A full bucket.
     pub fn new(now: Instant) -> Self {
         Self { left: BUCKET, refilled: now, waits: 0, vain: 0, ends: VecDeque::new(), said: false }
     }
 
-    /// A child died. How long until the next start. `served`: it had become ready.
-    pub fn died(&mut self, served: bool, now: Instant) -> Duration {
+    /// A child died, or could not even be started. `served`: it had become ready.
+    pub fn died(&mut self, served: bool, now: Instant) -> Next {
+        Next { wait: self.wait(served, now), degraded: self.is_degraded(now) }
+    }
+
+    fn wait(&mut self, served: bool, now: Instant) -> Duration {
         self.refill(now);
-        self.ends.push_back(now);
         if !served {
             self.vain += 1;
             return doubled(self.vain);
@@ -52,9 +64,9 @@ impl Restart {
         doubled(self.waits)
     }
 
-    /// How many ends there were within a minute, where they have just become too many. Said again only
-    /// after a quiet minute.
-    pub fn is_degraded(&mut self, now: Instant) -> Option<usize> {
+    /// Counts this end, too.
+    fn is_degraded(&mut self, now: Instant) -> Option<usize> {
+        self.ends.push_back(now);
         while self.ends.front().is_some_and(|end| *end + WINDOW < now) {
             self.ends.pop_front();
         }
@@ -86,7 +98,7 @@ mod tests {
 
     fn waits(restart: &mut Restart, now: &mut Instant, served: bool, times: usize) -> Vec<u64> {
         let mut die = || {
-            let wait = restart.died(served, *now);
+            let wait = restart.died(served, *now).wait;
             *now += wait;
             wait.as_secs()
         };
@@ -114,10 +126,7 @@ mod tests {
     fn degraded_is_said_once_after_five_ends_in_a_minute_and_again_after_a_quiet_one() {
         let mut now = Instant::now();
         let mut restart = Restart::new(now);
-        let mut die = |now| {
-            restart.died(true, now);
-            restart.is_degraded(now)
-        };
+        let mut die = |now| restart.died(true, now).degraded;
         for _ in 0..20 {
             now += Duration::from_secs(16);
             assert_eq!(die(now), None, "four in a minute");
@@ -137,8 +146,9 @@ mod tests {
         let mut restart = Restart::new(now);
         let (mut starts, mut degraded) = (1, false);
         while now < begin + Duration::from_secs(300) {
-            now += restart.died(false, now);
-            degraded |= restart.is_degraded(now).is_some();
+            let next = restart.died(false, now);
+            now += next.wait;
+            degraded |= next.degraded.is_some();
             starts += u32::from(now < begin + Duration::from_secs(300));
         }
         assert!((5..=10).contains(&starts), "{starts} starts");

@@ -100,9 +100,10 @@ impl Hooks {
 
     /// Goes on under another brief. What waits for a hook that this one does not have hears so from the
     /// supervisor.
-    pub fn rebrief(&mut self, schedule: Schedule) {
+    pub fn rebrief(&mut self, schedule: Schedule, repos: &BTreeMap<RepoId, Repo>) {
         self.most = usize::from(schedule.threads);
         self.tries = schedule.retry_count.max(1);
+        self.failed.retain(|repo, _| repos.contains_key(repo));
     }
 
     /// How often the repository's hook has failed for this commit, where it is due for it: where it has not
@@ -277,6 +278,16 @@ mod tests {
         assert!(house.deploy(commit(2), HookEnded::Well).is_none(), "it was given up");
         let (run, _) = house.deploy(commit(3), HookEnded::Well).unwrap();
         assert_eq!(run, Run { old: Some(commit(1)), new: Some(commit(3)), attempt: 1 }, "what the failed one missed is included");
+    }
+
+    #[test]
+    fn the_failures_of_a_repository_that_was_removed_are_forgotten() {
+        let mut house = House::new();
+        house.deploy(commit(1), HookEnded::Badly).unwrap();
+        house.hooks.rebrief(SCHEDULE, &house.repos);
+        assert_eq!(house.hooks.failed(REPO, commit(1)), 1, "it is still there");
+        house.hooks.rebrief(SCHEDULE, &BTreeMap::new());
+        assert_eq!(house.hooks.failed.len(), 0);
     }
 
     #[test]

@@ -247,7 +247,7 @@ impl Worker {
         let now = Instant::now();
         let before = std::mem::replace(&mut self.brief, brief);
         self.due.rebrief(self.brief.schedule, self.brief.repos.keys().copied());
-        self.hooks.rebrief(self.brief.schedule);
+        self.hooks.rebrief(self.brief.schedule, &self.brief.repos);
         let renewed = self.brief.renewed(&before).filter(|repo| repo.reconcile || self.state.knows(repo.directory));
         let mut compared: BTreeSet<RepoId> = renewed.map(|repo| repo.id).collect();
         for repo in &compared {
