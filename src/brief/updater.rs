@@ -103,7 +103,7 @@ impl Limits {
 }
 
 /// One known_hosts file, as `sshd(8)` describes them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KnownHosts {
     /// Where the lines come from, for messages: a path, or "built in".
     pub source: String,

@@ -3,8 +3,9 @@
 use super::{Briefs, Config, Hook, HookBrief, Hooks, Repo, directories};
 use crate::brief::{self, listener, updater, worker};
 use crate::ids::RepoId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
+use std::hash::Hash;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,10 +54,60 @@ pub fn split(config: Config, before: Before<'_>, next_id: &mut u32) -> Briefs {
         hooks: BTreeMap::new(),
         names: BTreeMap::new(),
     };
-    for (id, repo) in ids.into_iter().zip(config.repos) {
+    let mut shared = Shared::of(before);
+    for (id, mut repo) in ids.into_iter().zip(config.repos) {
+        shared.keep(&mut repo);
         add(&mut briefs, id, repo, before);
     }
     briefs
+}
+
+/// What thousands of repositories may share is in memory once, although each reading of a configuration brings it
+/// anew, and repositories that have changed live beside those that have not.
+struct Shared {
+    known_hosts: Known<[updater::KnownHosts]>,
+    ca: Known<str>,
+}
+
+impl Shared {
+    fn of(before: Before<'_>) -> Self {
+        let briefs = || before.updaters.values();
+        Self {
+            known_hosts: Known::of(briefs().map(|brief| &brief.known_hosts)),
+            ca: Known::of(briefs().filter_map(|brief| brief.ca.as_ref())),
+        }
+    }
+
+    fn keep(&mut self, repo: &mut Repo) {
+        self.known_hosts.keep(&mut repo.known_hosts);
+        repo.ca.iter_mut().for_each(|ca| self.ca.keep(ca));
+    }
+}
+
+/// Contents that are in memory already.
+struct Known<T: ?Sized> {
+    contents: HashSet<Arc<T>>,
+    /// What to keep, by what it was compared with: each content is looked at once.
+    kept: HashMap<*const u8, Arc<T>>,
+}
+
+impl<T: ?Sized + Hash + Eq> Known<T> {
+    fn of<'a>(all: impl Iterator<Item = &'a Arc<T>>) -> Self
+    where
+        T: 'a,
+    {
+        let different: HashMap<*const u8, &Arc<T>> = all.map(|content| (at(content), content)).collect();
+        Self { contents: different.into_values().cloned().collect(), kept: HashMap::new() }
+    }
+
+    fn keep(&mut self, content: &mut Arc<T>) {
+        let known = || self.contents.get(content).unwrap_or(content).clone();
+        *content = self.kept.entry(at(content)).or_insert_with(known).clone();
+    }
+}
+
+fn at<T: ?Sized>(content: &Arc<T>) -> *const u8 {
+    Arc::as_ptr(content).cast()
 }
 
 fn new(next_id: &mut u32) -> RepoId {

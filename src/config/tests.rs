@@ -352,3 +352,23 @@ fn a_repository_keeps_its_id_as_long_as_its_directory_stays() {
     let back = split(repos(&[one, two]), in_force(&without), &mut next);
     assert_eq!(of(&back).iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3, 1]);
 }
+
+#[test]
+fn what_repositories_share_is_in_memory_once_however_often_the_configuration_is_read() {
+    let bench = Bench::new();
+    bench.write("ca", "-----BEGIN CERTIFICATE-----\n", 0o644);
+    let repo = |name: &str, ca: &str| {
+        format!("  - {{url: 'https://h/{name}', path: /{name}, directory: @/{name}, unsigned: true, caFile: '@/{ca}'}}\n")
+    };
+    let mut next = 0;
+    let mut text = format!("repos:\n{}", repo("one", "ca"));
+    let before = split(bench.load("c.yaml", &text).unwrap(), Before::NOTHING, &mut next);
+    text += &repo("two", "ca");
+    let after = split(bench.load("c.yaml", &text).unwrap(), in_force(&before), &mut next);
+    let [one, two] = after.updaters.values().collect::<Vec<_>>()[..] else { panic!("not two") };
+    assert!(Arc::ptr_eq(one.ca.as_ref().unwrap(), two.ca.as_ref().unwrap()));
+    // Another content is another.
+    bench.write("ca", "another\n-----BEGIN CERTIFICATE-----\n", 0o644);
+    let changed = split(bench.load("c.yaml", &text).unwrap(), in_force(&after), &mut next);
+    assert!(changed.updaters.values().all(|brief| brief.ca != one.ca));
+}
