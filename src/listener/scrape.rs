@@ -12,15 +12,16 @@ use hyper_util::rt::TokioIo;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::fs::File;
+use std::future::pending;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 /// Askers at once: those above it are sent away without a word.
 const ASKERS: usize = 16;
@@ -42,6 +43,8 @@ pub struct Scrapes {
 struct Askers {
     open: Cell<usize>,
     left: Notify,
+    /// Who has not asked yet is too late.
+    late: watch::Sender<bool>,
 }
 
 impl Scrapes {
@@ -64,6 +67,15 @@ impl Scrapes {
         self.askers.left.notified().await;
     }
 
+    /// Sends those away who have not asked after a while.
+    pub fn drain(&self, after: Duration) {
+        let askers = Rc::clone(&self.askers);
+        spawn_local(async move {
+            sleep(after).await;
+            askers.late.send_replace(true);
+        });
+    }
+
     /// Answers one asker, in a task of its own.
     ///
     /// # Errors
@@ -74,15 +86,31 @@ impl Scrapes {
         stream.set_nonblocking(true)?;
         let stream = TokioIo::new(tokio::net::TcpStream::from_std(stream)?);
         let seat = Seat::take(&self.askers);
+        let late = self.askers.late.subscribe();
         spawn_local(async move {
-            let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(respond(&request, health, &text))));
+            let has_asked = Cell::new(false);
+            let service = service_fn(|request| {
+                has_asked.set(true);
+                std::future::ready(Ok::<_, Infallible>(respond(&request, health, &text)))
+            });
             let mut http = http1::Builder::new();
             let connection = http.keep_alive(false).max_buf_size(HEADER).serve_connection(stream, service);
             // However it ends: nobody is told that a scrape failed but who made it.
-            let _ = timeout(PATIENCE, connection).await;
+            tokio::select! {
+                _ = connection => {}
+                () = sleep(PATIENCE) => {}
+                () = too_late(late, &has_asked) => {}
+            }
             drop(seat);
         });
         Ok(())
+    }
+}
+
+async fn too_late(mut late: watch::Receiver<bool>, has_asked: &Cell<bool>) {
+    let _nobody_else_says = late.wait_for(|late| *late).await;
+    if has_asked.get() {
+        pending().await
     }
 }
 

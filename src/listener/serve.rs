@@ -30,7 +30,7 @@ use tokio::time::{sleep, timeout};
 
 /// How coarse deadlines are, at most.
 const SWEEP: Duration = Duration::from_millis(250);
-/// How long a connection that is kept open may still ask once more, when the listener drains: the answer says
+/// How long who has a connection may still ask once more, when the listener drains: the answer says
 /// that it was the last. Closed at once, it would cut off a request that is on its way.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// How long to wait before accepting again after a failure that may last.
@@ -192,6 +192,7 @@ pub async fn serve(given: Given) -> Result<(), ServeError> {
                 ToListener::Serve => accepting = socket.take().map(|socket| spawn_local(accept(Rc::clone(&server), socket))),
                 ToListener::Drain(waiting) => {
                     server.drain(waiting);
+                    scrapes.drain(LAST_REQUEST);
                     if socket.take().is_some() {
                         to_supervisor.send(&FromListener::Closed)?;
                     }

@@ -8,7 +8,7 @@ use crate::listener::serve::ServeError;
 use crate::wire::frame;
 use crate::wire::job::{JobAnswer, Verdict};
 use crate::wire::listener::{FromListener, Health, ToListener, Waiting};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -157,4 +157,18 @@ fn draining_answers_who_asks_for_figures() {
     asker.send(b"GET /healthz HTTP/1.1\r\n\r\n");
     assert_eq!(asker.response().status, 200);
     house.end().unwrap();
+}
+
+#[test]
+fn who_never_asks_for_figures_does_not_hold_up_the_drain() {
+    let mut house = House::start(limits());
+    house.hand_over(&ToListener::Figures(Health::Fine), tempfile::tempfile().unwrap().into());
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut silent = Client(TcpStream::connect(elsewhere.local_addr().unwrap()).unwrap());
+    house.hand_over(&ToListener::Scrape, elsewhere.accept().unwrap().0.into());
+    let start = Instant::now();
+    house.tell(&ToListener::Drain(Waiting::Leave));
+    house.end().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "it was waited for");
+    assert_eq!(silent.0.read(&mut [0]).unwrap(), 0);
 }
