@@ -5,17 +5,18 @@ use crate::config;
 use crate::confine::Confinement;
 use crate::confine::host::Host;
 use std::io;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
-/// What this machine offers: it is asked once, for processes are made to find out.
-static HOST: LazyLock<Host> = LazyLock::new(Host::look);
+/// This machine offers all layers. Then it is not asked again, for processes are made to find out; where one is
+/// missing, somebody may see to that while gwg runs.
+static OFFERS_ALL: OnceLock<()> = OnceLock::new();
 
 /// What the children are told.
 ///
 /// # Errors
 /// A layer is missing that the configuration requires.
 pub fn decide(wanted: config::Confinement) -> io::Result<Confinement> {
-    let missing = HOST.missing();
+    let missing = missing();
     match wanted {
         config::Confinement::Require if missing.is_empty() => Ok(Confinement::Require),
         config::Confinement::Require => {
@@ -34,12 +35,24 @@ pub fn decide(wanted: config::Confinement) -> io::Result<Confinement> {
     }
 }
 
+fn missing() -> Vec<&'static str> {
+    if OFFERS_ALL.get().is_some() {
+        return Vec::new();
+    }
+    let missing = Host::look().missing();
+    if missing.is_empty() {
+        OFFERS_ALL.get_or_init(|| ());
+    }
+    missing
+}
+
 /// What this machine offers, for people.
 pub fn report() -> String {
-    let missing = HOST.missing();
+    let host = Host::look();
+    let missing = host.missing();
     let verdict = match missing.is_empty() {
         true => "every process can be confined in full".to_owned(),
         false => format!("missing: {}", missing.join("; ")),
     };
-    format!("this machine, to uid {}: {verdict}\n{}", nix::unistd::geteuid(), *HOST)
+    format!("this machine, to uid {}: {verdict}\n{host}", nix::unistd::geteuid())
 }

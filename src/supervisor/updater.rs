@@ -84,7 +84,8 @@ pub fn send_out<T: Send + 'static>(needs: &Needs<'_>, ears: mpsc::Sender<Heard>,
     let Started { process, sender, receiver: silence, peer } = start(needs, |status| {
         let _nobody_waits = exit.send(status);
     })?;
-    let (listening, receiver) = link::open::<Silence, FromUpdater>(peer.into())?;
+    // It has its brief already, and nobody would hear of it again.
+    let (listening, receiver) = link::open::<Silence, FromUpdater>(peer.into()).inspect_err(|_| process.kill())?;
     let ending = process.clone();
     tokio::spawn(async move {
         let said = listen(receiver, &ending, &errand).await;
