@@ -50,7 +50,7 @@ impl Sealed {
                 print(
                     salt.build_hasher(),
                     &mut buffer,
-                    (to_listener, to_worker.key.and_then(|key| keys.get(key.0 as usize)), hooks.get(&to_listener.id)),
+                    (to_listener, to_worker.reconcile, to_worker.key.and_then(|key| keys.get(key.0 as usize)), hooks.get(&to_listener.id)),
                 )?,
             );
         }
@@ -107,9 +107,10 @@ impl Sealed {
 fn print(
     mut digest: impl Hasher,
     buffer: &mut Zeroizing<Vec<u8>>,
-    (to_listener, key, hooks): (&listener::Repo, Option<&Key>, Option<&Hooks<HookBrief>>),
+    (to_listener, reconcile, key, hooks): (&listener::Repo, bool, Option<&Key>, Option<&Hooks<HookBrief>>),
 ) -> io::Result<u64> {
     encode(to_listener, buffer)?;
+    digest.write_u8(u8::from(reconcile));
     match key {
         Some(key) => encode(key, buffer)?,
         None => digest.write_u8(0),

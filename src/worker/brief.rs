@@ -50,10 +50,13 @@ impl Brief {
     }
 
     /// The repositories that must be compared with their remotes after this brief has followed `before`:
-    /// those that the supervisor calls changed, those with another key, and those with a hook that is new,
-    /// which is owed for what is deployed already.
+    /// those that the supervisor calls changed, those with another key, those that are now to be cloned, and those
+    /// with a hook that is new, which is owed for what is deployed already.
     pub fn renewed<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Repo> {
-        let differs = |repo: &Repo, old: &Repo| !is_same(before.key(old), self.key(repo)) || (repo.hooks.success && !old.hooks.success);
+        let differs = |repo: &Repo, old: &Repo| {
+            let is_due = |of: fn(&Repo) -> bool| of(repo) && !of(old);
+            !is_same(before.key(old), self.key(repo)) || is_due(|repo| repo.reconcile) || is_due(|repo| repo.hooks.success)
+        };
         self.repos.values().filter(move |repo| repo.changed || before.repos.get(&repo.id).is_some_and(|old| differs(repo, old)))
     }
 }
@@ -143,6 +146,15 @@ mod tests {
         after.repos.get_mut(&RepoId::new(1)).unwrap().hooks.success = true;
         assert_eq!(after.renewed(&before).map(|repo| repo.id.number()).collect::<Vec<_>>(), [1]);
         assert_eq!(before.renewed(&after).count(), 0, "a hook that is gone is owed nothing");
+    }
+
+    #[test]
+    fn a_repository_that_is_now_to_be_cloned_is_compared() {
+        let after = read(&[], &[(0, None, false), (1, None, false)], 2).unwrap();
+        let mut before = read(&[], &[(0, None, false), (1, None, false)], 2).unwrap();
+        before.repos.get_mut(&RepoId::new(1)).unwrap().reconcile = false;
+        assert_eq!(after.renewed(&before).map(|repo| repo.id.number()).collect::<Vec<_>>(), [1]);
+        assert_eq!(before.renewed(&after).count(), 0, "what is there already stays");
     }
 
     #[test]
