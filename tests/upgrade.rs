@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::{self, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::config::Config;
 use support::delivery::Delivery;
 use support::gateway::{self, Gateway, free_port};
@@ -254,6 +254,41 @@ fn upgrade_by(site: &Site) -> String {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
+}
+
+/// Nobody is left alone because a process had bad luck.
+#[test]
+fn f1_f2_a_child_that_dies_as_it_starts_after_an_upgrade_is_started_again() {
+    let Some((_, site)) = site_with(audited) else { return };
+    for name in ["gwg-listener", "gwg-worker"] {
+        let died = (0..20).any(|_| {
+            let mark = site.gateway.log().mark();
+            let (supervisor, old) = (site.gateway.process(), site.gateway.child(name));
+            thread::scope(|scope| {
+                scope.spawn(|| upgrade(&site));
+                next_child(supervisor, name, old).try_signal(Signal::SIGKILL);
+            });
+            assert_eq!(site.gateway.process(), supervisor, "another process");
+            site.deploy(&[("README", &format!("{mark}\n"))]);
+            // Otherwise it had served already.
+            site.gateway.log().lines().iter().skip(mark).any(|line| line.contains("wait_s=1") && line.contains(name))
+        });
+        assert!(died, "twenty times {name} was ready faster than it was killed");
+    }
+}
+
+/// A child by its name as soon as it bears that: it will be ready in milliseconds.
+fn next_child(parent: Process, name: &str, old: Process) -> Process {
+    let children = parent.path("task").join(parent.pid().to_string()).join("children");
+    let until = Instant::now() + wait::LONG;
+    loop {
+        let pids = fs::read_to_string(&children).unwrap();
+        let found = pids.split_whitespace().filter_map(|pid| Process::of(pid.parse().unwrap()));
+        if let Some(child) = found.into_iter().find(|child| *child != old && child.name() == name) {
+            return child;
+        }
+        assert!(Instant::now() < until, "no other {name}");
+    }
 }
 
 #[test]

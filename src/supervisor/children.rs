@@ -22,6 +22,9 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+/// Starts of a child that may come to nothing before a gwg that has taken over gives up.
+const VAIN_AFTER_UPGRADE: u32 = 2;
+
 /// Which start of a process something belongs to: what an earlier one said too late is not heard.
 pub type Birth = u64;
 
@@ -130,6 +133,7 @@ impl Supervisor {
         } else if let Some(candidate) = self.reload.candidate.take_if(|candidate| candidate.child.birth == birth) {
             note_end(Role::Listener, &candidate.child.process, exit, None);
             self.reload_event(Event::NewDied);
+            self.begin_reload_if_there_is_room();
         }
         Ok(())
     }
@@ -141,12 +145,14 @@ impl Supervisor {
         }
         let now = Instant::now();
         let restart = if role == Role::Worker { &mut self.worker_restart } else { &mut self.listener_restart };
-        let Next { wait, degraded } = restart.died(ready, now);
+        let Next { wait, vain, degraded } = restart.died(ready, now);
         note_end(role, process, exit, Some(wait));
         if let Some(restarts) = degraded {
             journal::degraded(role, restarts);
         }
-        if !self.served && !ready && !std::mem::take(&mut self.state_is_new) {
+        // Where somebody was served until now, giving up at once would leave him alone.
+        let allowed = if self.estate.expected.from.is_some() { VAIN_AFTER_UPGRADE } else { 0 };
+        if !self.served && vain > allowed && !std::mem::take(&mut self.state_is_new) {
             return Err(format!("{} did not start; the lines above say why", role.name()).into());
         }
         self.start_later(role, wait);
@@ -240,7 +246,7 @@ impl Supervisor {
     fn retry_start(&mut self, role: Role, started: io::Result<()>) {
         let Err(error) = started else { return };
         let restart = if role == Role::Worker { &mut self.worker_restart } else { &mut self.listener_restart };
-        let Next { wait, degraded } = restart.died(false, Instant::now());
+        let Next { wait, degraded, vain: _ } = restart.died(false, Instant::now());
         journal::process_not_started_for(role, &error, wait);
         if let Some(restarts) = degraded {
             journal::degraded(role, restarts);
@@ -356,6 +362,7 @@ impl Supervisor {
         self.upkeep.give_up();
         // Who has connected is answered; from now on nobody can.
         self.estate.socket = None;
+        self.estate.scrapes.close();
         // A child that does not take this is killed when the grace is over.
         if let Some(listener) = &self.listener {
             let _ = listener.sender.send(&ToListener::Drain(Waiting::Take));

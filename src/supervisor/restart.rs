@@ -33,6 +33,8 @@ pub struct Restart {
 pub struct Next {
     /// So long until the next start.
     pub wait: Duration,
+    /// Starts in a row that came to nothing, this one included.
+    pub vain: u32,
     /// How many ends there were within a minute, where they have just become too many. Said again only
     /// after a quiet minute.
     pub degraded: Option<usize>,
@@ -46,7 +48,7 @@ impl Restart {
 
     /// A child died, or could not even be started. `served`: it had become ready.
     pub fn died(&mut self, served: bool, now: Instant) -> Next {
-        Next { wait: self.wait(served, now), degraded: self.is_degraded(now) }
+        Next { wait: self.wait(served, now), vain: self.vain, degraded: self.is_degraded(now) }
     }
 
     fn wait(&mut self, served: bool, now: Instant) -> Duration {

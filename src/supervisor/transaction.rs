@@ -137,7 +137,7 @@ impl Transaction {
             (Stage::Closing, Event::Late) => Act::KillOld,
             (Stage::Asking | Stage::Starting, Event::WorkerDied) => self.retry("the worker ended again and again while it was asked"),
             (Stage::Asking, Event::Unusable) => Act::Refuse("the worker can't use its brief; its lines in the log say why"),
-            (Stage::Starting, Event::NewDied) => Act::Refuse("the new listener ended before it was ready; its lines in the log say why"),
+            (Stage::Starting, Event::NewDied) => self.retry("the new listener ended again and again before it was ready; its lines in the log say why"),
             (Stage::Asking, Event::Late) => Act::Refuse("the worker did not answer in time"),
             (Stage::Starting, Event::Late) => Act::Refuse("the new listener was not ready in time"),
             (Stage::Waiting, Event::Late) => Act::Refuse("the processes did not get ready in time"),
@@ -216,9 +216,7 @@ mod tests {
 
     #[test]
     fn whatever_fails_before_the_commit_takes_it_back_and_nothing_after_it_does() {
-        for (events, failure) in
-            [(&[][..], Event::Unusable), (&[], Event::Late), (&[Event::Prepared], Event::NewDied), (&[Event::Prepared], Event::Late)]
-        {
+        for (events, failure) in [(&[][..], Event::Unusable), (&[], Event::Late), (&[Event::Prepared], Event::Late)] {
             assert!(matches!(after(events).on(failure), Act::Refuse(_)), "{events:?} {failure:?}");
         }
         for event in ALL {
@@ -228,15 +226,21 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_dies_in_between_is_waited_for_and_not_for_ever() {
-        let mut transaction = begun();
-        for _ in 1..TRIES {
-            assert_eq!(transaction.on(Event::WorkerDied), Act::Again);
-            assert!(transaction.is_waiting());
-            assert_eq!(transaction.on(Event::Room), Act::Begin);
-            transaction.begun();
+    fn a_process_that_dies_in_between_is_waited_for_and_not_for_ever() {
+        for (events, death) in [(&[][..], Event::WorkerDied), (&[Event::Prepared], Event::WorkerDied), (&[Event::Prepared], Event::NewDied)]
+        {
+            let mut transaction = after(events);
+            for _ in 1..TRIES {
+                assert_eq!(transaction.on(death), Act::Again);
+                assert!(transaction.is_waiting());
+                assert_eq!(transaction.on(Event::Room), Act::Begin);
+                transaction.begun();
+                for event in events {
+                    transaction.on(*event);
+                }
+            }
+            assert!(matches!(transaction.on(death), Act::Refuse(_)), "{events:?} {death:?}");
         }
-        assert!(matches!(transaction.on(Event::WorkerDied), Act::Refuse(_)));
     }
 
     #[test]

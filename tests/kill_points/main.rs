@@ -2,7 +2,7 @@
 //! anything outside of itself or tells anybody anything, from its first to its last. Nobody lends a hand after that.
 //! Each time every acknowledged delivery must be deployed, and all be healthy, within 10 s; no connection is refused.
 //!
-//! About a hundred trials, spread evenly over the calls. `GWG_TEST_TRIALS=1000` makes a thousand;
+//! About a hundred and fifty trials, spread evenly over the calls. `GWG_TEST_TRIALS=1000` makes ten times as many;
 //! `GWG_TEST_SEED` moves the spread (it is printed, and without it is chosen by chance where trials are asked for).
 //! The trials trace processes that can't be dumped, so they need root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -54,6 +54,41 @@ fn f2_an_updater_killed_anywhere_in_a_clone() {
 #[test]
 fn f2_an_updater_killed_anywhere_in_a_repair() {
     sweep(14, Victim::Updater, Scene::Damaged);
+}
+
+#[test]
+fn f1_a_listener_killed_anywhere_while_a_reload_replaces_it() {
+    sweep(6, Victim::Listener, Scene::Reload);
+}
+
+#[test]
+fn f1_a_listener_killed_anywhere_while_a_reload_starts_it() {
+    sweep(8, Victim::NextListener, Scene::Reload);
+}
+
+#[test]
+fn f2_a_worker_killed_anywhere_in_a_reload() {
+    sweep(8, Victim::Worker, Scene::Reload);
+}
+
+#[test]
+fn f3_a_supervisor_killed_anywhere_in_a_reload() {
+    sweep(8, Victim::Supervisor, Scene::Reload);
+}
+
+#[test]
+fn f1_a_listener_killed_anywhere_in_an_upgrade() {
+    sweep(6, Victim::Listener, Scene::Upgrade);
+}
+
+#[test]
+fn f2_a_worker_killed_anywhere_in_an_upgrade() {
+    sweep(8, Victim::Worker, Scene::Upgrade);
+}
+
+#[test]
+fn f3_a_supervisor_killed_anywhere_in_an_upgrade() {
+    sweep(8, Victim::Supervisor, Scene::Upgrade);
 }
 
 #[test]

@@ -26,7 +26,7 @@ const QUIET: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
     Listener,
-    /// The one that is started in the place of one that was killed.
+    /// The one that is started in the place of one that was killed, or that a reload replaces.
     NextListener,
     Worker,
     /// As above.
@@ -44,13 +44,17 @@ pub enum Scene {
     FirstClone,
     /// As an update, and the repository is damaged.
     Damaged,
+    /// A saved configuration gives the repository another path, and the delivery goes there.
+    Reload,
+    /// The executable that is installed takes over.
+    Upgrade,
 }
 
 impl Scene {
     /// In how many ways it goes on, in turns.
     pub const fn variants(self) -> usize {
         match self {
-            Self::Update | Self::FirstClone => 1,
+            Self::Update | Self::FirstClone | Self::Reload | Self::Upgrade => 1,
             Self::Damaged => 3,
         }
     }
@@ -63,6 +67,8 @@ pub struct Post {
     victim: Victim,
     scene: Scene,
     trials: usize,
+    /// Where the repository is, but for first clones.
+    path: String,
 }
 
 /// What one trial was.
@@ -79,6 +85,8 @@ struct Work {
     tree: Tree,
     commit: String,
     touched: Option<SystemTime>,
+    /// Where the log stood.
+    mark: usize,
 }
 
 impl Post {
@@ -92,11 +100,12 @@ impl Post {
         } else {
             config = config.repo(with_hook(PATH));
         }
-        let post = Self { site: ground.start(config), notes, victim, scene, trials: 0 };
+        let post = Self { site: ground.start(config), notes, victim, scene, trials: 0, path: PATH.into() };
         if scene != Scene::FirstClone {
             let (tree, commit) = (post.site.tree(), post.site.remote.head());
             wait::until_true("the first commit is deployed", || {
-                post.ailment(&Work { path: PATH.into(), tree: tree.clone(), commit: commit.clone(), touched: None }).is_none()
+                let work = Work { path: PATH.into(), tree: tree.clone(), commit: commit.clone(), touched: None, mark: 0 };
+                post.ailment(&work).is_none()
             });
         }
         post
@@ -125,11 +134,9 @@ impl Post {
         let supervisor = self.site.gateway.process();
         let prey = self.prey();
         let ambush = Ambush::lay(self.way(prey), nth);
-        if matches!(self.victim, Victim::NextListener | Victim::NextWorker) {
-            prey.kill();
-        }
+        self.begin(&work, prey);
         let mut acknowledged = self.announce_once(&work);
-        let (fate, seen) = self.fate(&ambush, prey, &work);
+        let (fate, seen) = self.fate(&ambush, prey, &work, &mut acknowledged);
         ambush.end();
         if self.victim == Victim::Supervisor {
             // In a second each has seen that its parent is gone.
@@ -157,11 +164,28 @@ impl Post {
         Trial { calls: fate.calls, healed: fate.killed.map(|_| took) }
     }
 
+    /// What leads to the kill, but for the delivery.
+    fn begin(&mut self, work: &Work, prey: Process) {
+        match (self.scene, self.victim) {
+            (Scene::Reload, _) => {
+                let config = self.site.gateway.config().clone();
+                self.site.gateway.write(config.change_repo(&self.path, |repo| repo.set("path", work.path.as_str())));
+                self.path.clone_from(&work.path);
+                // It would be read by itself, and what comes until then makes more calls, or fewer.
+                self.site.gateway.process().signal(Signal::SIGHUP);
+            }
+            (Scene::Upgrade, _) => self.site.gateway.process().signal(Signal::SIGUSR2),
+            (_, Victim::NextListener | Victim::NextWorker) => prey.kill(),
+            (_, Victim::Listener | Victim::Worker | Victim::Updater | Victim::Supervisor) => {}
+        }
+    }
+
     /// The gateway is as good as new.
     pub fn end(&self) {
         if self.scene != Scene::FirstClone {
             self.wait_for_quiet();
-            self.site.deploy(&[("end", "of the trials\n")]);
+            let commit = self.site.remote.publish(&[("end", "of the trials\n")]);
+            self.site.gateway.deploy(&self.path, &commit);
         }
     }
 
@@ -188,8 +212,10 @@ impl Post {
     fn wait_for_quiet(&self) {
         let supervisor = self.site.gateway.process();
         let mut since = Instant::now();
-        wait::until_true("no update runs", || {
-            if supervisor.children().iter().any(|child| matches!(child.name().as_str(), "gwg-updater" | "gwg-hook")) {
+        wait::until_true("no update runs, and no listener drains", || {
+            let children = supervisor.children();
+            let listeners = children.iter().filter(|child| child.name() == "gwg-listener").count();
+            if listeners > 1 || children.iter().any(|child| matches!(child.name().as_str(), "gwg-updater" | "gwg-hook")) {
                 since = Instant::now();
             }
             since.elapsed() > QUIET
@@ -199,7 +225,10 @@ impl Post {
     /// The next thing to deploy. Of each kind something changes: a file, a directory, a link, a mode.
     fn prepare(&self) -> Work {
         let (remote, number) = (&self.site.remote, self.trials);
-        let path = if self.scene == Scene::FirstClone { format!("/{number}") } else { PATH.to_owned() };
+        let path = match self.scene {
+            Scene::FirstClone | Scene::Reload => format!("/{number}"),
+            Scene::Update | Scene::Damaged | Scene::Upgrade => PATH.to_owned(),
+        };
         let _not_the_first = fs::remove_dir_all(remote.work().join("changing"));
         let link = remote.work().join("link");
         let _not_the_first = fs::remove_file(&link);
@@ -208,12 +237,12 @@ impl Post {
         let names: Vec<String> = ["a", "b", "c/d"].iter().map(|name| format!("changing/{number}/{name}")).collect();
         let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), text.as_str())).chain([("README", text.as_str())]).collect();
         let commit = remote.publish(&files);
-        let tree = self.site.gateway.tree(&path);
+        let tree = self.site.gateway.tree(if self.scene == Scene::FirstClone { &path } else { &self.path });
         if self.scene == Scene::Damaged {
             damage(&tree, self.variant());
         }
         let touched = tree.touched();
-        Work { path, tree, commit, touched }
+        Work { path, tree, commit, touched, mark: self.site.gateway.log().mark() }
     }
 
     /// One delivery, with other requests before it. Whether it was acknowledged.
@@ -250,7 +279,7 @@ impl Post {
 
     /// Waits for the kill. One who has done all its work and lives on is killed then. Also gives the processes
     /// that there were meanwhile.
-    fn fate(&self, ambush: &Ambush, prey: Process, work: &Work) -> (Fate, HashSet<Process>) {
+    fn fate(&self, ambush: &Ambush, prey: Process, work: &Work, acknowledged: &mut bool) -> (Fate, HashSet<Process>) {
         let (mut seen, mut done) = (HashSet::new(), None);
         let start = Instant::now();
         loop {
@@ -260,6 +289,7 @@ impl Post {
             if let Some(fate) = ambush.fate(Duration::from_millis(10)) {
                 return (fate, seen);
             }
+            *acknowledged = *acknowledged || self.announce_once(work);
             if done.is_none() && self.ailment(work).is_none() {
                 done = Some(Instant::now());
             }
@@ -279,9 +309,18 @@ impl Post {
         }
     }
 
+    /// Or the running one has said why not.
+    fn has_taken_over(&self, mark: usize) -> bool {
+        let ended = |line: &String| line.contains("ready listen=") || line.contains("upgrade refused");
+        self.site.gateway.log().lines().iter().skip(mark).any(ended)
+    }
+
     /// What is not as it should be after the delivery.
     fn ailment(&self, work: &Work) -> Option<String> {
-        let Work { path, tree, commit, touched } = work;
+        let Work { path, tree, commit, touched, mark } = work;
+        if self.scene == Scene::Upgrade && !self.has_taken_over(*mark) {
+            return Some("no executable has taken over".into());
+        }
         let head = tree.head();
         if head.as_ref() != Some(commit) {
             return Some(format!("HEAD is {head:?} and not {commit}"));

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use std::ffi::c_void;
 use std::fs;
@@ -174,22 +174,41 @@ fn resume(task: Pid, signal: Option<Signal>) {
 }
 
 fn wait_for(task: Pid) -> Option<WaitStatus> {
-    wait(task)
+    wait(task, libc::PTRACE_CONT)
 }
 
 /// Of any task that this thread traces; never of another thread's children.
 fn next_stop() -> Option<WaitStatus> {
-    wait(Pid::from_raw(-1))
+    wait(Pid::from_raw(-1), libc::PTRACE_SYSCALL)
 }
 
-fn wait(task: Pid) -> Option<WaitStatus> {
+/// A real-time signal, which has no name here, goes through by `request`: with one the C library gives all threads the
+/// rights of one.
+fn wait(task: Pid, request: libc::c_uint) -> Option<WaitStatus> {
     loop {
-        match waitpid(task, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
-            Ok(status) => return Some(status),
+        let mut status = 0;
+        // SAFETY: the kernel writes the status, and nothing else.
+        #[allow(unsafe_code)]
+        let found = unsafe { libc::waitpid(task.as_raw(), &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
+        match Errno::result(found).map(Pid::from_raw) {
+            Ok(stopped) => match WaitStatus::from_raw(stopped, status) {
+                Ok(status) => return Some(status),
+                Err(_) => pass(stopped, request, libc::WSTOPSIG(status)),
+            },
             Err(Errno::EINTR) => {}
             Err(Errno::ECHILD) => return None,
             Err(errno) => panic!("waitpid: {errno}"),
         }
+    }
+}
+
+fn pass(task: Pid, request: libc::c_uint, signal: libc::c_int) {
+    // SAFETY: it reads and writes no memory of this process.
+    #[allow(unsafe_code)]
+    let passed = unsafe { libc::ptrace(request, task.as_raw(), 0, signal) };
+    match Errno::result(passed) {
+        Ok(_) | Err(Errno::ESRCH) => {}
+        Err(errno) => panic!("process {task}, signal {signal}: {errno}"),
     }
 }
 
